@@ -1,0 +1,123 @@
+"""The arrays that updates take: their kinds, dtypes and libraries, and the errors about them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any
+"""A NumPy or CuPy array; CuPy has no types of its own."""
+
+DType: TypeAlias = np.dtype[Any]
+
+
+@cache
+def compute_dtype(dtype: DType) -> DType | None:
+    """The real dtype in which arrays of `dtype` are computed, in the machine's byte order; None if they are not."""
+    if dtype.name == "bfloat16":
+        return np.dtype(np.float32)
+    return {
+        ("f", 2): np.dtype(np.float32),
+        ("f", 4): np.dtype(np.float32),
+        ("f", 8): np.dtype(np.float64),
+        ("c", 8): np.dtype(np.float32),
+        ("c", 16): np.dtype(np.float64),
+    }.get((dtype.kind, dtype.itemsize))
+
+
+@cache
+def slot_dtype(dtype: DType) -> DType:
+    """The dtype of a slot for weights of `dtype`: the same, but float32 for halves."""
+    if dtype.kind == "c":
+        return dtype.newbyteorder("=")
+    compute = compute_dtype(dtype)
+    assert compute is not None
+    return compute
+
+
+def library(array: object) -> str | None:
+    """`"numpy"` or `"cupy"`, or None for what is an array of neither."""
+    if isinstance(array, np.ndarray):
+        return "numpy"
+    cupy = sys.modules.get("cupy")  # who holds a CuPy array has imported it
+    return "cupy" if cupy is not None and isinstance(array, cupy.ndarray) else None
+
+
+def as_reals(array: Array) -> Array:
+    """The array itself, or a complex one as a view of reals with a last axis of two."""
+    return array[..., np.newaxis].view(array.real.dtype) if array.dtype.kind == "c" else array
+
+
+def flattened(arrays: Sequence[Array]) -> list[Array] | None:
+    """One-dimensional views of reals, element beside element; None unless all arrays lie in memory alike and densely."""
+    if all((flags := array.flags).c_contiguous and flags.aligned for array in arrays):
+        flat = [array.reshape(-1) for array in arrays]
+    elif all((flags := array.flags).f_contiguous and flags.aligned for array in arrays):
+        flat = [array.T.reshape(-1) for array in arrays]
+    else:
+        return None
+    return [array.view(array.real.dtype) if array.dtype.kind == "c" else array for array in flat]
+
+
+def check_weight(weight: Array, name: object, *, written: bool = True) -> Array:
+    """A weight that an update can take, without its NumPy subclass, or an error that names it.
+
+    Raises:
+        TypeError: it is not an array of NumPy or CuPy, or its dtype is neither floating nor complex.
+        ValueError: it would be written to and is read-only, or has elements that share memory.
+    """
+    weight = _check_array(weight, f"weight {name!r}")
+    if compute_dtype(weight.dtype) is None:
+        raise TypeError(f"weight {name!r}: expected {_DTYPES}, got {weight.dtype}")
+    if written and isinstance(weight, np.ndarray) and not weight.flags.writeable:
+        raise ValueError(f"weight {name!r}: expected an array that can be written to, got a read-only one")
+    if written and any(stride == 0 and length > 1 for stride, length in zip(weight.strides, weight.shape, strict=True)):
+        raise ValueError(f"weight {name!r}: expected elements with memory of their own, got strides {weight.strides}")
+    return weight
+
+
+def check_grad(grad: Array, weight: Array, name: object) -> Array:
+    """A gradient for `weight`, without its NumPy subclass, or an error that names it.
+
+    Raises:
+        TypeError: it is not an array of the weight's library, or its dtype is of another kind than the weight's.
+        ValueError: its shape or its device is another than the weight's.
+    """
+    grad = _check_array(grad, f"gradient {name!r}")
+    if library(grad) != library(weight):
+        raise TypeError(f"gradient {name!r}: expected a {library(weight)} array as its weight is, got a {library(grad)} array")
+    if compute_dtype(grad.dtype) is None or (grad.dtype.kind == "c") != (weight.dtype.kind == "c"):
+        kind = "a complex dtype" if weight.dtype.kind == "c" else "a real floating dtype"
+        raise TypeError(f"gradient {name!r}: expected {kind} for a weight of {weight.dtype}, got {grad.dtype}")
+    if grad.shape != weight.shape:
+        raise ValueError(f"gradient {name!r}: expected shape {weight.shape} as its weight has, got {grad.shape}")
+    if not isinstance(grad, np.ndarray) and grad.device != weight.device:
+        raise ValueError(f"gradient {name!r}: expected {weight.device} as its weight is on, got {grad.device}")
+    return grad
+
+
+_DTYPES = "float16, bfloat16, float32, float64, complex64 or complex128"
+
+
+def _check_array(array: Array, what: str) -> Array:
+    if type(array) is np.ndarray:
+        return array
+    kind = library(array)
+    if kind is None:
+        raise TypeError(f"{what}: expected a NumPy or CuPy array, got {array!r:.60} ({type(array).__name__})")
+    if isinstance(array, (np.ma.MaskedArray, np.matrix)):
+        raise TypeError(f"{what}: expected a plain array, got a {type(array).__name__}, whose own rules an update would ignore")
+    return np.asarray(array) if kind == "numpy" else array
+
+
+def extent(array: Array) -> tuple[int, int]:
+    """The first address that an array's elements occupy, and the first beyond them."""
+    start = array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data.ptr
+    spans = [stride * (length - 1) for stride, length in zip(array.strides, array.shape, strict=True)]
+    if array.size == 0:
+        return start, start
+    return start + sum(span for span in spans if span < 0), start + sum(span for span in spans if span > 0) + array.itemsize

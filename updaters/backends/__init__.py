@@ -1,0 +1,69 @@
+"""What runs a recorded formula: NumPy, numba or CuPy. Backends know no optimizer."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Protocol
+
+from updaters.backends.trace import Recording
+
+
+class Backend(Protocol):
+    """What an updater asks of a backend. All that can fail or allocate happens in `zeros` and `prepare`."""
+
+    name: str
+
+    def zeros(self, weight: Any, dtype: Any) -> Any: ...
+
+    def prepare(self, recording: Recording, weight: Any, grad: Any, slots: Sequence[Any], coefficients: Sequence[float]) -> Any: ...
+
+    def run(self, jobs: Sequence[Any]) -> None: ...
+
+
+LIBRARIES = {"numpy": "numpy", "numba": "numpy", "cupy": "cupy"}
+"""The array library that each backend works on."""
+
+INSTALL = {
+    "numba": "pip install 'updaters[numba]'",
+    "cupy": "pip install 'updaters[cuda12]' or 'updaters[cuda13]', whichever CUDA the driver has",
+}
+
+
+def check(name: str) -> str:
+    """The name of a backend that can be loaded here, or `"auto"`.
+
+    Raises:
+        ValueError: no backend has that name.
+        ModuleNotFoundError: what it needs is not installed.
+    """
+    if name not in ("auto", *LIBRARIES):
+        raise ValueError(f"backend must be 'auto', 'numpy', 'numba' or 'cupy', got {name!r}")
+    if name in INSTALL and not _installed(name):
+        raise ModuleNotFoundError(f"backend={name!r} needs {name}: {INSTALL[name]}", name=name)
+    return name
+
+
+@cache
+def load(name: str) -> Backend:
+    """The backend of that name, its library imported."""
+    backend: Backend = importlib.import_module(f"updaters.backends.{name}").backend()
+    return backend
+
+
+@cache
+def best(library: str) -> Backend:
+    """The best backend for a library's arrays: for NumPy's numba, where it is installed and can be imported."""
+    if library == "numpy" and _installed("numba"):
+        try:
+            return load("numba")
+        except Exception as error:
+            warnings.warn(f"numba cannot be imported, so updates run on NumPy alone: {error}", RuntimeWarning, stacklevel=2)
+    return load(library)
+
+
+def _installed(name: str) -> bool:
+    return name in sys.modules or importlib.util.find_spec(name) is not None

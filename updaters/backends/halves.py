@@ -1,0 +1,77 @@
+"""Half-precision numbers in numba, which has none on a CPU: 16 bits in, float32 out, and back.
+
+Conversions are LLVM's own for float16, and shifts for bfloat16, the upper half of a float32. Both round to the
+nearest, ties to even.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import binding, ir
+from numba import float32, uint16, uint32
+from numba.core import types
+from numba.core.extending import intrinsic
+from numba.extending import register_jitable
+
+BITS16, BITS32, HALF, SINGLE = ir.IntType(16), ir.IntType(32), ir.HalfType(), ir.FloatType()
+
+
+def has_float16() -> bool:
+    """Whether this processor converts float16 itself; elsewhere LLVM calls a library that may not be there."""
+    return bool(binding.get_host_cpu_features().get("f16c")) or binding.get_process_triple().startswith(("aarch64", "arm64"))
+
+
+@intrinsic
+def load_float16(context: Any, bits: Any) -> Any:
+    """The float32 that float16 bits stand for."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fpext(builder.bitcast(arguments[0], HALF), SINGLE)
+
+    return float32(uint16), emit
+
+
+@intrinsic
+def store_float16(context: Any, number: Any) -> Any:
+    """The bits of the float16 nearest to a float32."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(builder.fptrunc(arguments[0], HALF), BITS16)
+
+    return uint16(float32), emit
+
+
+@intrinsic
+def as_float(context: Any, bits: Any) -> Any:
+    """The float32 with these bits."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], SINGLE)
+
+    return float32(uint32), emit
+
+
+@intrinsic
+def as_bits(context: Any, number: Any) -> Any:
+    """The bits of a float32."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], BITS32)
+
+    return types.uint32(float32), emit
+
+
+@register_jitable
+def load_bfloat16(bits):  # type: ignore[no-untyped-def]  # numba infers the types
+    """The float32 that bfloat16 bits stand for."""
+    return as_float(uint32(bits) << uint32(16))
+
+
+@register_jitable
+def store_bfloat16(number):  # type: ignore[no-untyped-def]  # numba infers the types
+    """The bits of the bfloat16 nearest to a float32; a NaN stays one."""
+    bits = as_bits(number)
+    rounded = uint32(bits + uint32(0x7FFF) + ((bits >> uint32(16)) & uint32(1))) >> uint32(16)
+    quiet = (bits >> uint32(16)) | uint32(0x40)
+    return uint16(quiet if number != number else rounded)

@@ -1,0 +1,71 @@
+"""Writing a recording out in a scalar language, Python for numba or C.
+
+Both give the bits that NumPy gives: the same IEEE operations in the same order on the compute dtype, with
+maximum, minimum and sign spelt out as selections, where each language has an idea of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+
+import attrs
+
+from updaters.backends.trace import ARITHMETIC, COMPARISONS, LOGIC, Kind, Node, Recording
+
+
+@attrs.frozen
+class Language:
+    """How a scalar language spells what languages spell differently. `zero` and `one` are constants there."""
+
+    select: str
+    negation: str
+    square_root: str
+    absolute: str
+    infinity: str
+    nan: str
+
+    def lines(self, recording: Recording, kinds: Collection[Kind]) -> Iterator[tuple[Node, str, str]]:
+        """Each value of these kinds that is no input, in order: its node, its name and its expression."""
+        for number, node in enumerate(recording.nodes):
+            if node.operation != "input" and node.kind in kinds:
+                yield node, f"x{number}", self.expression(node, [f"x{operand}" for operand in node.operands])
+
+    def expression(self, node: Node, names: Sequence[str]) -> str:
+        """One operation on values that have names."""
+        operation = node.operation
+        symbol = ARITHMETIC.get(operation) or COMPARISONS.get(operation) or LOGIC.get(operation)
+        if symbol:
+            return f" {symbol} ".join(names)
+        a, b = names[0] if names else "", names[-1] if names else ""
+        match operation:
+            case "constant":
+                return self.constant(float.fromhex(node.value))
+            case "negative":
+                return f"-{a}"
+            case "sqrt":
+                return self.square_root.format(a)
+            case "absolute":
+                return self.absolute.format(a)
+            case "logical_not":
+                return self.negation.format(a)
+            case "where":
+                return self.select.format(*names)
+            case "maximum":
+                return self.select.format(f"({a} > {b}) | ({a} != {a})", a, b)
+            case "minimum":
+                return self.select.format(f"({a} < {b}) | ({a} != {a})", a, b)
+            case "sign":
+                zero_or_nan = self.select.format(f"{a} == zero", "zero", a)
+                return self.select.format(f"{a} > zero", "one", self.select.format(f"{a} < zero", "-one", zero_or_nan))
+        raise AssertionError(f"no spelling for {operation}")
+
+    def constant(self, value: float) -> str:
+        """A literal that reads back as the same float64."""
+        if math.isnan(value):
+            return self.nan
+        return repr(value) if math.isfinite(value) else f"{'-' if value < 0 else ''}{self.infinity}"
+
+
+PYTHON = Language("({1} if {0} else {2})", "not {0}", "sqrt({0})", "abs({0})", "inf", "nan")
+C = Language("({0} ? {1} : {2})", "!{0}", "square_root({0})", "absolute({0})", "INFINITY", "NAN")

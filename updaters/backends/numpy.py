@@ -1,0 +1,199 @@
+"""The NumPy backend: a formula as ufuncs that write into buffers, over blocks that fit in the cache."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+import numpy as np
+
+from updaters.arrays import as_reals, compute_dtype, flattened
+from updaters.backends.trace import Node, Recording
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+BLOCK = 16_384
+"""Elements worked on at a time: the arrays and buffers of a rule then lie in a core's own cache."""
+
+SMALL = 8_192
+"""Up to here the plain formula is quicker, since what it allocates is still in the cache when it is freed."""
+
+
+@attrs.frozen(eq=False)
+class Plan:
+    """A recording written out as ufunc calls.
+
+    Attributes:
+        source: the text of the function.
+        run: `run(dtype, arrays, coefficients, buffers)`, which replaces the weight and the slots of a block.
+        buffers: how many buffers of the compute dtype it needs, and how many of booleans.
+    """
+
+    source: str
+    run: Callable[..., None]
+    buffers: tuple[int, int]
+
+
+def plan(recording: Recording) -> Plan:
+    """Give each value of a recording the first buffer that is free by then, an array's new value the array itself."""
+    nodes, targets, count = list(recording.nodes), recording.targets, len(recording.arrays)
+    outputs = list(recording.outputs)
+    for place, target in enumerate(targets):
+        if outputs[place] < count and outputs[place] != target:  # another array's old value: put it aside first
+            nodes.append(Node("positive", (outputs[place],)))
+            outputs[place] = len(nodes) - 1
+    last_use = {operand: number for number, node in enumerate(nodes) for operand in node.operands}
+    last_use |= dict.fromkeys(outputs, len(nodes))
+    homes = {output: target for output, target in zip(outputs, targets, strict=True) if outputs.count(output) == 1}
+    names = {number: f"a{number}" for number in range(count)}
+    free: dict[str, list[str]] = {"array": [], "mask": []}
+    made = {"array": 0, "mask": 0}
+    scalar_lines, block_lines = [], []
+    for number, node in enumerate(nodes):
+        if node.operation == "input":
+            names.setdefault(number, f"x{number}")
+            continue
+        if node.operation == "constant":
+            names[number] = f"x{number}"
+            scalar_lines.append(f"x{number} = dtype(float.fromhex({node.value!r}))")
+            continue
+        operands = [names[operand] for operand in node.operands]
+        if node.kind == "scalar":
+            names[number] = f"x{number}"
+            scalar_lines.append(f"x{number} = np.{node.operation}({', '.join(operands)})")
+            continue
+        twice = node.operation == "where"  # its two copies need their operands to outlive the first
+        ending = [n for n in dict.fromkeys(node.operands) if last_use[n] == number and names[n][0] in "tm"]
+        if not twice:
+            for operand in ending:
+                free[nodes[operand].kind].append(names[operand])
+        home = homes.get(number)
+        if home is not None and last_use.get(home, -1) <= number - twice:
+            names[number] = f"a{home}"
+        elif free[node.kind]:
+            names[number] = free[node.kind].pop()
+        else:
+            names[number] = f"{'tm'[node.kind == 'mask']}{made[node.kind]}"
+            made[node.kind] += 1
+        if twice:
+            block_lines.append(f"np.copyto({names[number]}, {operands[2]})")
+            block_lines.append(f"np.copyto({names[number]}, {operands[1]}, where={operands[0]})")
+            for operand in ending:
+                free[nodes[operand].kind].append(names[operand])
+        else:
+            block_lines.append(f"np.{node.operation}({', '.join(operands)}, out={names[number]})")
+    for output, target in zip(outputs, targets, strict=True):
+        if names[output] != f"a{target}":
+            block_lines.append(f"np.copyto(a{target}, {names[output]})")
+    unpack = [
+        ("arrays", [f"a{n}" for n in range(count)]),
+        ("coefficients", [f"x{count + n}" for n in range(len(recording.scalars))]),
+        ("buffers", [f"t{n}" for n in range(made["array"])] + [f"m{n}" for n in range(made["mask"])]),
+    ]
+    lines = [f"{', '.join(targets)}, = {source}" for source, targets in unpack if targets]
+    source = "\n    ".join(["def run(dtype, arrays, coefficients, buffers):", *lines, *scalar_lines, *block_lines]) + "\n"
+    namespace: dict[str, Any] = {"np": np}
+    exec(compile(source, f"<{recording.name} as ufuncs>", "exec"), namespace)
+    return Plan(source, namespace["run"], (made["array"], made["mask"]))
+
+
+class Buffers(threading.local):
+    """Each thread's own buffers, kept from one update to the next."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Any, list[Array]] = {}
+
+    def get(self, dtype: np.dtype[Any], count: int) -> list[Array]:
+        kept = self.kept.setdefault(dtype, [])
+        kept += [np.empty(BLOCK, dtype) for _ in range(count - len(kept))]
+        return kept[:count]
+
+
+_BUFFERS = Buffers()
+
+
+@attrs.frozen(eq=False)
+class Job:
+    """One weight's update, ready to run, with the gradient apart from all that is written."""
+
+    recording: Recording
+    plan: Plan
+    dtype: np.dtype[Any]
+    arrays: Sequence[Array]
+    dense: bool
+    coefficients: Sequence[Any]
+
+    def run(self) -> None:
+        with np.errstate(all="ignore"):
+            if self.dense and self.arrays[0].size <= SMALL and self.recording.plain:
+                self.run_plain()
+                return
+            floats, masks = self.plan.buffers
+            buffers = _BUFFERS.get(self.dtype, floats) + _BUFFERS.get(np.dtype(bool), masks)
+            for block in self.blocks():
+                size = block[0].size
+                cut = buffers if size == BLOCK else [buffer[:size] for buffer in buffers]
+                self.plan.run(self.dtype.type, block, self.coefficients, cut)
+
+    def run_plain(self) -> None:
+        results = self.recording.function(*self.arrays, *self.coefficients)
+        if not isinstance(results, tuple):
+            results = (results,)
+        for target, result in zip(self.recording.targets, results, strict=True):
+            self.arrays[target][...] = result
+
+    def blocks(self) -> Iterator[Sequence[Array]]:
+        """One-dimensional pieces of all arrays in the compute dtype; what is written to them arrives."""
+        if self.dense:
+            for low in range(0, self.arrays[0].size, BLOCK):
+                yield [array[low : low + BLOCK] for array in self.arrays]
+            return
+        targets = self.recording.targets
+        with np.nditer(
+            list(self.arrays),
+            flags=["external_loop", "buffered", "zerosize_ok"],
+            op_flags=[["readwrite" if place in targets else "readonly"] for place in range(len(self.arrays))],
+            op_dtypes=[self.dtype] * len(self.arrays),
+            casting="same_kind",
+            buffersize=BLOCK,
+        ) as blocks:
+            yield from blocks
+
+
+class NumpyBackend:
+    """Runs formulas with NumPy alone, on arrays of any stride, order and byte order."""
+
+    name = "numpy"
+
+    def zeros(self, weight: Array, dtype: np.dtype[Any]) -> Array:
+        """A slot: zeros in the weight's shape and memory order."""
+        return np.zeros_like(weight, dtype=dtype, subok=False)
+
+    def prepare(
+        self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array], coefficients: Sequence[float]
+    ) -> Job:
+        """Everything that can fail or allocate, so that `run` only writes."""
+        ready = recording.compiled.get("numpy")
+        if ready is None:
+            ready = recording.compiled["numpy"] = plan(recording)
+        if any(np.may_share_memory(grad, array) for array in (weight, *slots)):
+            grad = grad.copy()
+        dtype = compute_dtype(weight.dtype)
+        assert dtype is not None
+        arrays = flattened((weight, grad, *slots))
+        dense = arrays is not None and all(array.dtype == dtype for array in arrays)
+        if arrays is None:
+            arrays = [as_reals(array) for array in (weight, grad, *slots)]
+        return Job(recording, ready, dtype, arrays, dense, [dtype.type(number) for number in coefficients])
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Run jobs that are ready."""
+        for job in jobs:
+            job.run()
+
+
+def backend() -> NumpyBackend:
+    """The backend of this module."""
+    return NumpyBackend()

@@ -1,0 +1,199 @@
+"""Recording a formula: the plain function is run once on values that write down what happens to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+import attrs
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from updaters.formula import Formula
+from updaters.protocols import is_number
+
+Kind: TypeAlias = Literal["array", "scalar", "mask"]
+
+
+@attrs.frozen
+class Node:
+    """One value of a recording: an input, a constant, or an operation on earlier nodes."""
+
+    operation: str
+    operands: tuple[int, ...] = ()
+    kind: Kind = "array"
+    value: str = ""  # an input's name, a constant's float.hex: -0.0 and NaN too are themselves there
+
+
+ARITHMETIC = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
+COMPARISONS = {
+    "greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!=",
+}  # fmt: skip
+LOGIC = {"logical_and": "&", "logical_or": "|"}
+FUNCTIONS = {"negative", "sqrt", "absolute", "sign", "maximum", "minimum"}
+ALIASES = {"true_divide": "divide", "fabs": "absolute", "bitwise_and": "logical_and", "bitwise_or": "logical_or", "invert": "logical_not"}
+
+
+class Recorder:
+    """The tape that a formula's values write themselves on."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.nodes: list[Node] = []
+        self.numbers: dict[Node, int] = {}
+        # A selection between two literals is float64 in plain NumPy, whatever the compute dtype.
+        self.plain = True
+
+    def put(self, node: Node) -> Value:
+        if node not in self.numbers:
+            self.numbers[node] = len(self.nodes)
+            self.nodes.append(node)
+        return Value(self, self.numbers[node])
+
+    def take(self, value: object) -> Value:
+        if isinstance(value, Value) and value.tape is self:
+            return value
+        if is_number(value):
+            return self.put(Node("constant", kind="scalar", value=float(value).hex()))  # type: ignore[arg-type]  # a Real has __float__
+        raise TypeError(f"{self.name}.formula may combine its arguments with numbers only, got {value!r}")
+
+    def operate(self, operation: str, *values: object) -> Value:
+        operands = [self.take(value) for value in values]
+        masks = [operand.node.kind == "mask" for operand in operands]
+        logical = operation in LOGIC or operation == "logical_not"
+        if masks != [logical or (operation == "where" and position == 0) for position in range(len(masks))]:
+            raise TypeError(
+                f"{self.name}.formula: numpy.{operation} takes {'comparisons' if logical else 'numbers'}"
+                f"{' after one comparison' if operation == 'where' else ''}; turn one into the other with numpy.where"
+            )
+        kind: Kind = "scalar" if all(operand.node.kind == "scalar" for operand in operands) else "array"
+        if logical or operation in COMPARISONS:
+            kind = "mask"
+        return self.put(Node(operation, tuple(operand.number for operand in operands), kind))
+
+
+class Value(NDArrayOperatorsMixin):
+    """A number that is yet to come: what a formula is given while it is recorded."""
+
+    __slots__ = ("number", "tape")
+    __hash__ = None  # type: ignore[assignment]  # == records a comparison
+
+    def __init__(self, tape: Recorder, number: int) -> None:
+        self.tape, self.number = tape, number
+
+    @property
+    def node(self) -> Node:
+        return self.tape.nodes[self.number]
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: object, **options: object) -> Value:
+        name = ALIASES.get(ufunc.__name__, ufunc.__name__)
+        if method != "__call__" or options:
+            raise self._unknown(f"numpy.{ufunc.__name__} with {'.' + method if method != '__call__' else sorted(options)}")
+        operate = self.tape.operate
+        match name:
+            case "square":
+                return operate("multiply", *inputs * 2)
+            case "reciprocal":
+                return operate("divide", 1.0, *inputs)
+            case "positive":
+                return self.tape.take(inputs[0])
+            case "power" if isinstance(inputs[1], (int, float)) and inputs[1] == 2:
+                return operate("multiply", inputs[0], inputs[0])
+            case "power" if isinstance(inputs[1], (int, float)) and inputs[1] == 0.5:
+                return operate("sqrt", inputs[0])
+            case "isnan":
+                return operate("not_equal", *inputs * 2)
+            case _ if name in ARITHMETIC or name in COMPARISONS or name in LOGIC or name in FUNCTIONS or name == "logical_not":
+                return operate(name, *inputs)
+        raise self._unknown(f"numpy.{ufunc.__name__}")
+
+    def __array_function__(self, function: Callable[..., Any], types: object, args: Any, kwargs: Any) -> Value:
+        if function is np.where and len(args) == 3 and not kwargs:
+            condition, yes, no = args
+            if not isinstance(yes, Value) and not isinstance(no, Value):
+                self.tape.plain = False
+            return self.tape.operate("where", condition, yes, no)
+        if function is np.clip and len(args) == 3 and not kwargs:
+            value, low, high = args
+            return self.tape.operate("minimum", self.tape.operate("maximum", value, low), high)
+        raise self._unknown(f"numpy.{function.__name__}")
+
+    def __bool__(self) -> bool:
+        raise self._unknown("a branch on a value (numpy.where selects per element, a field selects between formulas)")
+
+    def __float__(self) -> float:
+        raise self._unknown("the math module, or float() of a value")
+
+    def __array__(self, *args: object, **kwargs: object) -> np.ndarray[Any, Any]:
+        raise self._unknown("a conversion to an array")
+
+    def _unknown(self, what: str) -> TypeError:
+        known = sorted({*ARITHMETIC, *FUNCTIONS, "square", "where", "clip"})
+        return TypeError(
+            f"{self.tape.name}.formula cannot be recorded: {what} is not one of + - * /, comparisons and numpy's "
+            f"{', '.join(known)}; powers, exponentials and logarithms belong in coefficients"
+        )
+
+
+@attrs.frozen(eq=False)
+class Recording:
+    """A formula's operations in order, and which of them are the new weight and slots.
+
+    Attributes:
+        name: the formula's name.
+        arrays: the arguments that are arrays: w, g and the slots.
+        scalars: the arguments that are coefficients.
+        nodes: every value; those of `arrays` come first, those of `scalars` next.
+        outputs: for the weight and each slot, the number of the node that replaces it.
+        plain: whether the plain function on NumPy arrays computes the very same.
+        function: the plain function.
+        compiled: what backends have made of the recording, under keys of their own.
+    """
+
+    name: str
+    arrays: tuple[str, ...]
+    scalars: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[int, ...]
+    plain: bool
+    function: Callable[..., Any]
+    compiled: dict[Any, Any] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """The nodes of the arrays that the outputs replace: the weight and the slots, but not the gradient."""
+        return (0, *range(2, len(self.arrays)))
+
+
+def record(formula: Formula) -> Recording:
+    """Run a formula once on values that write down what happens to them.
+
+    Raises:
+        TypeError: the formula does something that has no place in it, or gives back the wrong number of values.
+    """
+    tape = Recorder(formula.name)
+    arrays = ("w", "g", *formula.slots)
+    inputs = [tape.put(Node("input", value=name)) for name in arrays]
+    # Numbered, since the steps in front of a rule may name a coefficient as the rule does.
+    scalars = tuple(f"{name}_{place}" for place, name in enumerate(formula.coefficients))
+    inputs += [tape.put(Node("input", kind="scalar", value=name)) for name in scalars]
+    results = formula.function(*inputs)
+    if not isinstance(results, tuple):
+        results = (results,)
+    if len(results) != 1 + len(formula.slots):
+        wanted = ", ".join(("w", *formula.slots))
+        raise TypeError(f"{formula.name}.formula must give back ({wanted}), got {len(results)} values")
+    outputs = tuple(tape.take(result).number for result in results)
+    if any(tape.nodes[number].kind == "mask" for number in outputs):
+        raise TypeError(f"{formula.name}.formula must give back numbers, got a comparison")
+    needed = set(outputs)
+    for number in reversed(range(len(tape.nodes))):
+        if number in needed:
+            needed.update(tape.nodes[number].operands)
+    kept = [n for n, node in enumerate(tape.nodes) if n in needed or node.operation == "input"]
+    place = {old: new for new, old in enumerate(kept)}
+    nodes = tuple(
+        attrs.evolve(node, operands=tuple(place[operand] for operand in node.operands))
+        for node in (tape.nodes[number] for number in kept)
+    )
+    return Recording(formula.name, arrays, scalars, nodes, tuple(place[number] for number in outputs), tape.plain, formula.function)

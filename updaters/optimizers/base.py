@@ -1,0 +1,84 @@
+"""What every optimizer is: a frozen value with a rule's name, its hyperparameters and its formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, ClassVar, Literal
+
+import attrs
+
+from updaters.optimizers.fields import choice, flag, nonnegative, positive
+from updaters.protocols import Interval, Schedulable, read
+from updaters.state import OptimizationState
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class Optimizer:
+    """The base of every rule: an immutable value that holds hyperparameters and no arrays.
+
+    A rule is a subclass under `@attrs.frozen(repr=False)` with four parts:
+
+    - fields, made by the helpers of `updaters.optimizers.fields`, each annotated;
+    - `slots`, the names of the arrays it keeps for a weight, and `scalars`, the host numbers it keeps, with
+      their first values;
+    - `coefficients(state, t, **scalars)`, worked out in float64 on the host once per update, which
+      gives the formula's coefficients by name, and the scalars' new values under their own names;
+    - `formula(w, g, *slots, *coefficients)`, per element, which gives the new weight and slots.
+
+    `slots`, `scalars` and `formula` may be properties where a field chooses between formulas.
+
+    Attributes:
+        weight_decay: the strength of the decay, or None for none.
+        decay: `"l2"` adds `weight_decay * w` to the gradient; `"decoupled"` takes `lr * weight_decay * w`
+            off the weight before the rule.
+        grad_clip: each element of the gradient is clipped to [-grad_clip, grad_clip], before any decay.
+        gradient: `"mean"` takes gradients as they are given; `"sum"` divides them by `state.batch_size` first.
+        maximize: climb instead of descend; the gradient is negated before any decay.
+    """
+
+    weight_decay: Schedulable | None = nonnegative(None)
+    decay: Literal["l2", "decoupled"] = choice("l2", "decoupled")
+    grad_clip: Schedulable | None = positive(None)
+    gradient: Literal["mean", "sum"] = choice("mean", "sum")
+    maximize: bool = flag(False)
+
+    slots: ClassVar[Any] = ()
+    scalars: ClassVar[Any] = {}
+    formula: ClassVar[Any]
+
+    def coefficients(self, state: OptimizationState, t: int, **scalars: Any) -> dict[str, float]:
+        """The formula's coefficients, by name, at a weight's t-th update."""
+        raise NotImplementedError(f"{type(self).__name__} has no coefficients")
+
+    def at(self, state: OptimizationState) -> SimpleNamespace:
+        """The hyperparameters as they stand at a clock: every scheduler asked once, every number checked.
+
+        Raises:
+            TypeError, ValueError: a scheduler gave something that its field does not allow.
+        """
+        return SimpleNamespace(
+            **{
+                name: value if type(value := getattr(self, name)) is float or value is None else self._ask(name, interval, state)
+                for name, interval in _hyperparameters(type(self))
+            }
+        )
+
+    def _ask(self, name: str, interval: Interval, state: OptimizationState) -> float:
+        return read(getattr(self, name), state, f"{type(self).__name__}.{name}", interval)
+
+    def __repr__(self) -> str:
+        """The rule and what differs from its defaults, the learning rate always."""
+        fields = sorted(attrs.fields(type(self)), key=lambda field: field.kw_only)
+        shown = [
+            f"{field.name}={value!r}"
+            for field in fields
+            if (value := getattr(self, field.name)) != field.default or not field.kw_only
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@cache
+def _hyperparameters(rule: type[Optimizer]) -> tuple[tuple[str, Interval], ...]:
+    return tuple((field.name, field.metadata["interval"]) for field in attrs.fields(rule) if "interval" in field.metadata)

@@ -1,0 +1,39 @@
+"""Values that do not move."""
+
+from __future__ import annotations
+
+import attrs
+
+from updaters.schedules.base import number
+from updaters.state import OptimizationState
+
+
+@attrs.frozen
+class Fixed:
+    """The same value at every clock.
+
+    Attributes:
+        value: the learning rate, momentum or other number.
+
+    Example:
+        >>> Fixed(0.1)(OptimizationState())
+        0.1
+    """
+
+    value: float = number()
+
+    def __call__(self, state: OptimizationState, /) -> float:
+        return self.value
+
+
+@attrs.frozen
+class Null:
+    """No momentum: 0 at every clock, and no slot is kept for it, as with `momentum=None`.
+
+    Example:
+        >>> Null()(OptimizationState())
+        0.0
+    """
+
+    def __call__(self, state: OptimizationState, /) -> float:
+        return 0.0

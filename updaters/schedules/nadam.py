@@ -1,0 +1,45 @@
+"""The momentum of Nadam, which warms up."""
+
+from __future__ import annotations
+
+import attrs
+
+from updaters.protocols import BELOW_ONE, UNIT
+from updaters.schedules.base import Clock, count, driven_by, number
+from updaters.state import OptimizationState
+
+
+@attrs.frozen
+class Nadam:
+    """The momentum that Nadam warms up, `mu0 * (1 - gamma * alpha**(T * delta))`.
+
+    Attributes:
+        mu0: the momentum that the curve approaches.
+        delta: how fast, per epoch or iteration.
+        gamma: the share of `mu0` that is missing at T = 0.
+        alpha: the base of the approach.
+        clock: whether T counts epochs or iterations.
+
+    Raises:
+        ValueError: a field is out of range; or, at a call, the counter still stands at 0.
+
+    Conventions:
+        One number, for any rule that has a momentum. MXNet.jl's `NadamScheduler` answers a pair, this
+        number and the next one; here a rule that needs the next one asks again at `state.ahead(1)`.
+
+    References:
+        Dozat, "Incorporating Nesterov momentum into Adam", 2016.
+
+    Example:
+        >>> round(Nadam()(OptimizationState(iteration=1)), 6)
+        0.495081
+    """
+
+    mu0: float = number(BELOW_ONE, default=0.99, kw_only=True)
+    delta: float = number(default=0.004, kw_only=True)
+    gamma: float = number(UNIT, default=0.5, kw_only=True)
+    alpha: float = number(BELOW_ONE, default=0.96, kw_only=True)
+    clock: Clock = driven_by("iteration")
+
+    def __call__(self, state: OptimizationState, /) -> float:
+        return self.mu0 * (1.0 - self.gamma * self.alpha ** (count(self, self.clock, state) * self.delta))

@@ -1,0 +1,148 @@
+"""The clock: where in its epochs, batches and iterations a training run stands."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+import attrs
+
+T = TypeVar("T")
+
+
+def whole(value: object, name: str, least: int = 0) -> int:
+    """`value` as an int of at least `least`, or an error that says what `name` was given instead."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)  # type: ignore[arg-type]  # refusing what has no index is the point
+    except TypeError:
+        raise TypeError(f"{name} must be an integer of at least {least}, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    return number
+
+
+def _whole_field(value: object, field: attrs.Attribute[Any]) -> int:
+    return whole(value, f"OptimizationState.{field.name}", field.metadata["least"])
+
+
+def _counter(default: int, least: int = 0, on_setattr: Any = None) -> Any:
+    return attrs.field(
+        default=default,
+        converter=attrs.Converter(_whole_field, takes_field=True),  # type: ignore[misc]  # unknown to mypy's plugin
+        on_setattr=on_setattr,
+        metadata={"least": least},
+    )
+
+
+def _begin(state: OptimizationState, _: attrs.Attribute[Any], epoch: int) -> int:
+    """Another epoch by assignment: nothing of it is done, and nothing of it was interrupted."""
+    if epoch != state.epoch:
+        state.unfinished, state._done = False, 0
+    return epoch
+
+
+@attrs.define
+class OptimizationState:
+    """The clock that schedules and updates read.
+
+    A counter is 0 while there has been none yet and 1 during the first. `epochs` and `batches` advance
+    the clock; where the loops are the caller's own, assignment does.
+
+    Attributes:
+        batch_size: examples in a mini-batch, by which `gradient="sum"` divides.
+        epoch: the pass over the data that is running, or the last one that ran.
+        batch: the mini-batch within that epoch.
+        iteration: mini-batches since the run began; it never restarts.
+        held: iterations in which nothing was applied (accumulating, skipped). Schedules on the iteration
+            clock read `iteration - held`.
+        unfinished: whether `epoch` was begun and not run to its end. `epochs` enters such an epoch again
+            and follows a finished one.
+
+    Raises:
+        TypeError: a count is assigned that is not an integer.
+        ValueError: a count is assigned that is negative, or a batch size below 1.
+
+    Conventions:
+        As in MXNet.jl the counters move *before* the updates of a mini-batch: the first update sees epoch,
+        batch and iteration 1. PyTorch, Keras and OneFlow see 0 there.
+
+    Example:
+        >>> state = OptimizationState(batch_size=2)
+        >>> for epoch in state.epochs(2):
+        ...     for examples in state.batches(["ab", "cd"]):
+        ...         print(state.epoch, state.batch, state.iteration, examples)
+        1 1 1 ab
+        1 2 2 cd
+        2 1 3 ab
+        2 2 4 cd
+    """
+
+    batch_size: int = _counter(1, least=1)
+    epoch: int = _counter(0, on_setattr=[attrs.setters.convert, _begin])
+    batch: int = _counter(0)
+    iteration: int = _counter(0)
+    held: int = _counter(0)
+    unfinished: bool = attrs.field(default=False, converter=bool)
+    # Batches of a re-entered epoch still to be passed over, and how many `epochs` loops are running.
+    _done: int = attrs.field(default=0, init=False, eq=False, repr=False)
+    _loops: int = attrs.field(default=0, init=False, eq=False, repr=False)
+
+    def epochs(self, n: int | None = None, *, more: int | None = None) -> Iterator[int]:
+        """Run epochs until the count is `n`, or `more` further ones, and yield each one's number.
+
+        An epoch that was interrupted (its loop was left, or the process died) is entered again first, under
+        its own number; one whose batches were all seen is not.
+
+        Raises:
+            TypeError: not exactly one of `n` and `more` is given, or one that is not an integer.
+            ValueError: a negative number of epochs.
+        """
+        if (n is None) == (more is None):
+            raise TypeError(f"epochs takes either n or more=, got n={n!r} and more={more!r}")
+        last = whole(n, "epochs(n)") if more is None else self.epoch + whole(more, "epochs(more=)")
+        return self._run_epochs(last)
+
+    def _run_epochs(self, last: int) -> Iterator[int]:
+        self._loops += 1
+        try:
+            while self.epoch < last or (self.epoch == last and self.unfinished):
+                if self.unfinished and self.epoch:
+                    self._done = self.batch
+                else:
+                    self.epoch += 1
+                    self.batch = 0
+                    self.unfinished = True
+                yield self.epoch
+                self.unfinished = False
+        finally:
+            self._loops -= 1
+
+    def batches(self, data: Iterable[T]) -> Iterator[T]:
+        """Yield the mini-batches of `data`, from the first of the epoch on, each counted before it is yielded.
+
+        Within an epoch that `epochs` has entered again, those that were done before are passed over. Several
+        loops within one epoch count on. Outside an `epochs` loop each call is a pass that counts its batches
+        from 1 and leaves `epoch` alone.
+        """
+        if not self._loops:
+            self.batch = self._done = 0
+        for examples in data:
+            if self._done:
+                self._done -= 1
+                continue
+            self.unfinished = self.epoch > 0
+            self.batch += 1
+            self.iteration += 1
+            yield examples
+        self.unfinished = False
+
+    def ahead(self, iterations: int = 1) -> OptimizationState:
+        """The clock as it will stand `iterations` mini-batches on, within the same epoch."""
+        further = whole(iterations, "ahead(iterations)")
+        return attrs.evolve(self, batch=self.batch + further, iteration=self.iteration + further)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy is the reading; the loops that run belong to the original
+        return type(self), (self.batch_size, self.epoch, self.batch, self.iteration, self.held, self.unfinished)
