@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -49,18 +49,36 @@ def library(array: object) -> str | None:
 
 def as_reals(array: Array) -> Array:
     """The array itself, or a complex one as a view of reals with a last axis of two."""
-    return array[..., np.newaxis].view(array.real.dtype) if array.dtype.kind == "c" else array
+    return array[..., np.newaxis].view(real_dtype(array.dtype)) if array.dtype.kind == "c" else array
 
 
-def flattened(arrays: Sequence[Array]) -> list[Array] | None:
-    """One-dimensional views of reals, element beside element; None unless all arrays lie in memory alike and densely."""
-    if all((flags := array.flags).c_contiguous and flags.aligned for array in arrays):
-        flat = [array.reshape(-1) for array in arrays]
-    elif all((flags := array.flags).f_contiguous and flags.aligned for array in arrays):
-        flat = [array.T.reshape(-1) for array in arrays]
-    else:
+def memory_order(arrays: Sequence[Array]) -> Literal["C", "F"] | None:
+    """The order in which all arrays lie densely in memory, if there is one."""
+    flags = [array.flags for array in arrays]
+    if all(flag.c_contiguous for flag in flags):
+        return "C"
+    return "F" if all(flag.f_contiguous for flag in flags) else None
+
+
+def flat(array: Array, order: Literal["C", "F"], view: DType | None) -> Array | None:
+    """A one-dimensional view of a dense array's memory, as another dtype where one is given; None if it is not dense."""
+    flags = array.flags
+    if not flags.aligned:
         return None
-    return [array.view(array.real.dtype) if array.dtype.kind == "c" else array for array in flat]
+    if order == "C":
+        if not flags.c_contiguous:
+            return None
+        array = array.reshape(-1)
+    else:
+        if not flags.f_contiguous:
+            return None
+        array = array.T.reshape(-1)
+    return array if view is None else array.view(view)
+
+
+def real_dtype(dtype: DType) -> DType:
+    """The dtype of the real and imaginary parts of a complex one, any other itself."""
+    return np.dtype(f"{dtype.byteorder}f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
 
 
 def check_weight(weight: Array, name: object, *, written: bool = True) -> Array:
@@ -112,6 +130,11 @@ def _check_array(array: Array, what: str) -> Array:
     if isinstance(array, (np.ma.MaskedArray, np.matrix)):
         raise TypeError(f"{what}: expected a plain array, got a {type(array).__name__}, whose own rules an update would ignore")
     return np.asarray(array) if kind == "numpy" else array
+
+
+def device(array: Array) -> Any:
+    """The CuPy device that an array is on, None for NumPy's."""
+    return None if isinstance(array, np.ndarray) else array.device
 
 
 def extent(array: Array) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -13,96 +12,53 @@ import attrs
 import numpy as np
 
 from updaters import backends
-from updaters.arrays import Array, check_grad, check_weight, extent, library, slot_dtype
+from updaters.arrays import Array, check_grad, check_weight, device, extent, slot_dtype
 from updaters.backends.trace import Recording, record
 from updaters.formula import Formula
 from updaters.gradient import Step, in_front, step_coefficients, steps_of
 from updaters.optimizers.base import Optimizer
 from updaters.state import OptimizationState
-
-Index: TypeAlias = str | int | tuple[Any, ...]
-"""The name of a weight: a str, an int, or a tuple of these."""
-
-
-@attrs.define(eq=False)
-class WeightState:
-    """What the optimizer keeps for one weight. `state["m"]` finds an array or a scalar by its name.
-
-    Attributes:
-        shape: the weight's shape.
-        dtype: the weight's dtype.
-        device: the CuPy device the weight is on, or None.
-        arrays: the slots by name, as they are and not copied.
-        scalars: the host numbers by name.
-        count: the updates that the weight has had.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    device: Any
-    arrays: dict[str, Array]
-    scalars: dict[str, float]
-    count: int = 0
-
-    def __getitem__(self, name: str) -> Any:
-        if name in self.arrays:
-            return self.arrays[name]
-        if name in self.scalars:
-            return self.scalars[name]
-        raise KeyError(f"no slot or scalar {name!r}; there are {', '.join((*self.arrays, *self.scalars)) or 'none'}")
-
-    @property
-    def nbytes(self) -> int:
-        """The size of the slots in bytes."""
-        return sum(int(array.nbytes) for array in self.arrays.values())
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, WeightState)
-            and (self.shape, self.dtype, self.scalars, self.count) == (other.shape, other.dtype, other.scalars, other.count)
-            and self.arrays.keys() == other.arrays.keys()
-            and all(bool(((a == b) | ((a != a) & (b != b))).all()) for a, b in zip(self.arrays.values(), other.arrays.values(), strict=True))
-        )
-
+from updaters.weight_state import Index, WeightState, check_index
 
 @attrs.frozen(eq=False)
 class Rule:
     """An optimizer made ready: its steps and its formula, recorded as one."""
 
     steps: tuple[Step, ...]
-    formula: Formula
+    coefficients: tuple[str, ...]
+    names: frozenset[str]
     recording: Recording
 
     @classmethod
     def of(cls, optimizer: Optimizer) -> Rule:
-        return _rule(steps_of(optimizer), optimizer.formula, tuple(optimizer.slots), type(optimizer).__name__)
+        """The rule of an optimizer; the same for all that differ in numbers only."""
+        return _rule(steps_of(optimizer), optimizer.formula, tuple(optimizer.slots), frozenset(optimizer.scalars), type(optimizer).__name__)
 
-    def coefficients(
+    def work_out(
         self, optimizer: Optimizer, state: OptimizationState, t: int, scalars: Mapping[str, float]
     ) -> tuple[list[float], dict[str, float]]:
         """The coefficients of steps and formula in their order, and the scalars' new values."""
         values = optimizer.coefficients(state, t, **scalars)
-        if values.keys() != {*self.formula.coefficients, *scalars}:
-            wanted = ", ".join(dict.fromkeys((*self.formula.coefficients, *scalars)))
-            raise TypeError(f"{self.formula.name}.coefficients must give {wanted}; got {', '.join(values)}")
-        own = [float(values[name]) for name in self.formula.coefficients]
-        return step_coefficients(self.steps, optimizer, state) + own, {name: float(values[name]) for name in scalars}
+        if values.keys() != self.names:
+            raise TypeError(
+                f"{type(optimizer).__name__}.coefficients must give {_listed(self.names)}, got {_listed(values)}"
+            )
+        numbers = step_coefficients(self.steps, optimizer, state) if self.steps else []
+        numbers += [float(values[name]) for name in self.coefficients]
+        return numbers, {name: float(values[name]) for name in scalars}
 
 
 @lru_cache(maxsize=256)
-def _rule(steps: tuple[Step, ...], function: Any, slots: tuple[str, ...], name: str) -> Rule:
+def _rule(steps: tuple[Step, ...], function: Any, slots: tuple[str, ...], scalars: frozenset[str], name: str) -> Rule:
     formula = Formula.of(function, slots, name)
-    return Rule(steps, formula, record(in_front(steps, formula)))
+    return Rule(steps, formula.coefficients, scalars.union(formula.coefficients), record(in_front(steps, formula)))
 
 
-@attrs.frozen(eq=False)
-class Item:
-    """One weight's part in a transaction."""
+Prepared: TypeAlias = tuple[WeightState, dict[str, float], Any]
+"""An update that can no longer fail: what is kept for the weight, its scalars afterwards, and a backend's job."""
 
-    index: Index
-    grad: Array
-    weight: Array
-    known: WeightState | None
+WorkedOut: TypeAlias = dict[tuple[int, int], tuple[list[float], dict[str, float]]]
+"""Coefficients and new scalars by count and identity of the scalars: weights with the same history share them."""
 
 
 class Updater:
@@ -140,7 +96,11 @@ class Updater:
         Raises:
             TypeError, ValueError: on bad input, before anything has changed.
         """
-        self._apply([self._check(index, grad, weight)], self.state)
+        known, scalars, job = self._prepare(index, grad, weight, self.state, {})
+        known.backend.run((job,))  # type: ignore[union-attr]  # _prepare has chosen one
+        known.count += 1
+        known.scalars = scalars
+        self._known[known.index] = known
 
     def step(self, grads: Mapping[Any, Array | None] | Sequence[Array | None], weights: Mapping[Any, Array] | Sequence[Array]) -> None:
         """Update several weights in place, all or none.
@@ -153,15 +113,26 @@ class Updater:
         Raises:
             TypeError, ValueError: on bad input, before anything has changed, the clock included.
         """
-        items = [self._check(index, grad, weight) for index, grad, weight in _pairs(grads, weights)]
-        self._check_apart(items)
-        if not self._owns_clock:
-            self._apply(items, self.state)
-        elif items:
-            # Where the caller advances the updater's own clock, it is not advanced twice.
-            still = self.state.iteration == self._last_iteration
-            self._apply(items, attrs.evolve(self.state, iteration=self.state.iteration + 1) if still else self.state)
-            self.state.iteration += still
+        state = self.state
+        # Where the caller advances the updater's own clock, it is not advanced twice.
+        advances = self._owns_clock and state.iteration == self._last_iteration
+        if advances:
+            state = attrs.evolve(state, iteration=state.iteration + 1)
+        worked_out: WorkedOut = {}
+        pairs = list(_pairs(grads, weights))
+        prepared = [self._prepare(index, grad, weight, state, worked_out) for index, grad, weight in pairs]
+        self._check_apart([(index, weight) for index, _, weight in pairs])
+        jobs: dict[Any, list[Any]] = {}
+        for known, _, job in prepared:
+            jobs.setdefault(known.backend, []).append(job)
+        for backend, ready in jobs.items():
+            backend.run(ready)
+        for known, scalars, _ in prepared:
+            known.count += 1
+            known.scalars = scalars
+            self._known[known.index] = known
+        if prepared:
+            self.state.iteration += advances
             self._last_iteration = self.state.iteration
 
     @property
@@ -182,6 +153,7 @@ class Updater:
         rule = Rule.of(optimizer)
         for known in self._known.values():
             known.arrays = {name: known.arrays[name] for name in optimizer.slots}
+            known.bound = None
         self._optimizer, self._rule = optimizer, rule
 
     @property
@@ -189,70 +161,65 @@ class Updater:
         """What is kept for each weight, by index: arrays, scalars and the count of its updates."""
         return MappingProxyType(self._known)
 
-    def _check(self, index: Index, grad: Array, weight: Array) -> Item:
-        index = check_index(index)
-        weight = check_weight(weight, index)
-        grad = check_grad(grad, weight, index)
-        known = self._known.get(index)
-        if known is not None:
-            for what, now, then in (
-                ("shape", weight.shape, known.shape),
-                ("dtype", weight.dtype, known.dtype),
-                ("device", _device(weight), known.device),
-            ):
-                if now != then:
-                    raise ValueError(f"weight {index!r}: expected {what} {then} as in its earlier updates, got {now}")
-        return Item(index, grad, weight, known)
-
-    def _check_apart(self, items: Sequence[Item]) -> None:
-        """Raise if weights of one step share memory; what was found apart last time is not looked at again."""
-        if len(items) == len(self._apart) and all(ref() is item.weight for ref, item in zip(self._apart, items, strict=True)):
-            return
-        placed = sorted(((*extent(item.weight), place) for place, item in enumerate(items)))
-        for position, (_, end, place) in enumerate(placed):
-            for low, _, other in placed[position + 1 :]:
-                if low >= end:
-                    break
-                first, second = sorted((place, other))
-                if _share(items[first].weight, items[second].weight):
-                    raise ValueError(
-                        f"weights {items[first].index!r} and {items[second].index!r} share memory, "
-                        "so the result of one step would depend on their order"
-                    )
-        self._apart = [weakref.ref(item.weight) for item in items]
-
-    def _apply(self, items: Sequence[Item], state: OptimizationState) -> None:
+    def _prepare(self, index: Index, grad: Array, weight: Array, state: OptimizationState, worked_out: WorkedOut) -> Prepared:
+        """Check, work out coefficients, allocate and compile; nothing that is kept has changed."""
+        known = self._known.get(index) if type(index) is str or type(index) is int else None
+        if (
+            known is None
+            or type(weight) is not np.ndarray
+            or type(grad) is not np.ndarray
+            or weight.dtype is not known.dtype
+            or grad.dtype is not known.dtype
+            or not weight.shape == grad.shape == known.shape
+            or not weight.flags.carray
+        ):  # not the plainest of cases
+            index = check_index(index)
+            weight = check_weight(weight, index)
+            grad = check_grad(grad, weight, index)
+            known = self._known.get(index)
+            if known is not None:
+                known.check(weight)
         optimizer, rule = self._optimizer, self._rule
-        # Weights with the same history share their coefficients.
-        worked_out: dict[tuple[float, ...], tuple[list[float], dict[str, float]]] = {}
-        new_scalars = []
-        coefficients = []
-        for item in items:
-            count, scalars = (item.known.count, item.known.scalars) if item.known else (0, optimizer.scalars)
-            key = (count, *scalars.values())
-            if key not in worked_out:
-                worked_out[key] = rule.coefficients(optimizer, state, count + 1, scalars)
-            numbers, after = worked_out[key]
-            coefficients.append(numbers)
-            new_scalars.append(after)
-        jobs: dict[str, list[Any]] = {}
-        states = []
-        for item, numbers in zip(items, coefficients, strict=True):
-            backend = self._backend_for(item.weight, item.index)
-            known = item.known or _new_state(optimizer, item.weight, backend)
-            job = backend.prepare(rule.recording, item.weight, item.grad, tuple(known.arrays.values()), numbers)
-            jobs.setdefault(backend.name, []).append(job)
-            states.append(known)
-        for name, ready in jobs.items():
-            backends.load(name).run(ready)
-        for item, known, after in zip(items, states, new_scalars, strict=True):
-            known.count += 1
-            known.scalars = after
-            self._known[item.index] = known
+        count, scalars = (0, optimizer.scalars) if known is None else (known.count, known.scalars)
+        history = count, id(scalars)
+        if history not in worked_out:
+            worked_out[history] = rule.work_out(optimizer, state, count + 1, scalars)
+        coefficients, scalars = worked_out[history]
+        if known is None:
+            known = self._begin(index, weight)
+        job = None if known.bound is None else known.bound.job(weight, grad, coefficients)
+        if job is None:
+            if known.backend is None:
+                known.backend = self._backend_for(weight, index)
+            known.bound = known.backend.bind(rule.recording, weight, grad, tuple(known.arrays.values()))
+            job = known.bound.job(weight, grad, coefficients)
+        return known, scalars, job
+
+    def _begin(self, index: Index, weight: Array) -> WeightState:
+        """New slots for a weight."""
+        backend = self._backend_for(weight, index)
+        dtype = slot_dtype(weight.dtype)
+        arrays = {name: backend.zeros(weight, dtype) for name in self._optimizer.slots}
+        return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, dict(self._optimizer.scalars))
+
+    def _check_apart(self, weights: Sequence[tuple[Any, Array]]) -> None:
+        """Raise if weights of one step share memory; what was found apart last time is not looked at again."""
+        if len(weights) == len(self._apart) and all(ref() is weight for ref, (_, weight) in zip(self._apart, weights, strict=True)):
+            return
+        placed = sorted((*extent(weight), place) for place, (_, weight) in enumerate(weights))
+        for position, (_, end, place) in enumerate(placed):
+            for start, _, other in placed[position + 1 :]:
+                if start >= end:
+                    break
+                (index, weight), (second_index, second_weight) = (weights[n] for n in sorted((place, other)))
+                if _share(weight, second_weight):
+                    raise ValueError(
+                        f"weights {index!r} and {second_index!r} share memory, so that the result of a step would depend on their order"
+                    )
+        self._apart = [weakref.ref(weight) for _, weight in weights]
 
     def _backend_for(self, weight: Array, index: Index) -> backends.Backend:
-        of = library(weight)
-        assert of is not None
+        of = "numpy" if isinstance(weight, np.ndarray) else "cupy"
         if self.backend == "auto":
             return backends.best(of)
         if backends.LIBRARIES[self.backend] != of:
@@ -303,22 +270,6 @@ def get_updater(optimizer: Optimizer, state: OptimizationState | None = None, *,
     return Updater(optimizer, state, backend=backend)
 
 
-def check_index(index: object) -> Index:
-    """An index with NumPy's integers as ints, or an error that says what an index may be."""
-    if type(index) is str or type(index) is int:
-        return index
-    if isinstance(index, str):
-        return str(index)
-    if isinstance(index, tuple):
-        return tuple(check_index(part) for part in index)
-    if not isinstance(index, bool):
-        try:
-            return operator.index(index)  # type: ignore[arg-type]  # refusing what has no index is the point
-        except TypeError:
-            pass
-    raise TypeError(f"an index must be a str, an int or a tuple of these, got {index!r} ({type(index).__name__})")
-
-
 def _pairs(grads: Any, weights: Any) -> Iterator[tuple[Any, Array, Array]]:
     """Index, gradient and weight of each weight that has a gradient."""
     if isinstance(grads, Mapping) and isinstance(weights, Mapping):
@@ -333,16 +284,6 @@ def _pairs(grads: Any, weights: Any) -> Iterator[tuple[Any, Array, Array]]:
     else:
         raise TypeError(f"step takes two mappings or two sequences, got grads of {type(grads).__name__} and weights of {type(weights).__name__}")
     return ((index, grad, weight) for index, grad, weight in pairs if grad is not None)
-
-
-def _new_state(optimizer: Optimizer, weight: Array, backend: backends.Backend) -> WeightState:
-    dtype = slot_dtype(weight.dtype)
-    arrays = {name: backend.zeros(weight, dtype) for name in optimizer.slots}
-    return WeightState(weight.shape, weight.dtype, _device(weight), arrays, dict(optimizer.scalars))
-
-
-def _device(weight: Array) -> Any:
-    return None if isinstance(weight, np.ndarray) else weight.device
 
 
 def _share(a: Array, b: Array) -> bool:

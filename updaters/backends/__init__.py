@@ -12,16 +12,26 @@ from typing import Any, Protocol
 from updaters.backends.trace import Recording
 
 
+class Bound(Protocol):
+    """A formula bound to one weight's slots, kept from update to update."""
+
+    def job(self, weight: Any, grad: Any, coefficients: Sequence[float], /) -> Any | None:
+        """The update, ready to run; None where the binding does not fit these arrays and a new one is needed."""
+
+
 class Backend(Protocol):
-    """What an updater asks of a backend. All that can fail or allocate happens in `zeros` and `prepare`."""
+    """What an updater asks of a backend. Whatever can fail or allocate happens before `run`."""
 
     name: str
 
-    def zeros(self, weight: Any, dtype: Any) -> Any: ...
+    def zeros(self, weight: Any, dtype: Any, /) -> Any:
+        """A slot for a weight."""
 
-    def prepare(self, recording: Recording, weight: Any, grad: Any, slots: Sequence[Any], coefficients: Sequence[float]) -> Any: ...
+    def bind(self, recording: Recording, weight: Any, grad: Any, slots: Sequence[Any], /) -> Bound:
+        """Bind a formula to a weight's slots, compiled."""
 
-    def run(self, jobs: Sequence[Any]) -> None: ...
+    def run(self, jobs: Sequence[Any], /) -> None:
+        """Run jobs that are ready."""
 
 
 LIBRARIES = {"numpy": "numpy", "numba": "numpy", "cupy": "cupy"}

@@ -12,15 +12,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-import attrs
 import llvmlite
 import numba
 import numpy as np
 from numba.core.caching import FunctionCache
 
-from updaters.arrays import compute_dtype, flattened, slot_dtype
+from updaters.arrays import compute_dtype, flat, memory_order, real_dtype
 from updaters.backends import numpy as plain
 from updaters.backends.halves import has_float16
 from updaters.backends.language import PYTHON
@@ -32,6 +31,9 @@ Kernel: TypeAlias = Callable[..., bool]
 
 PARALLEL = 131_072
 """Elements from which a hand-off to other threads is worth its microseconds."""
+
+PIECE = 8_192
+"""Elements per weight below which threads would rather wait for Python's lock than work."""
 
 HALVES = ("float16", "bfloat16")
 
@@ -131,74 +133,108 @@ def _halves_text() -> str:
     return Path(__file__).with_name("halves.py").read_text()
 
 
-@attrs.frozen(eq=False)
-class Job:
-    """One weight's update, ready to run."""
-
-    kernel: Kernel
-    arrays: Sequence[Array]
-    coefficients: Sequence[float]
-    size: int
-
-    def run(self, low: int, high: int) -> None:
-        kernel, arrays = self.kernel, self.arrays
-        if kernel(*arrays, low, high, *self.coefficients):
-            # The kernel refused, having written nothing: the gradient shares memory with what it would write.
-            kernel(arrays[0], arrays[1].copy(), *arrays[2:], low, high, *self.coefficients)
+Job: TypeAlias = tuple[Kernel, list[Any], Sequence[float]]
+"""One weight's update, ready to run: the kernel, its flat arrays and its coefficients."""
 
 
-class NumbaBackend:
+class Bound:
+    """A compiled formula bound to one weight's slots."""
+
+    def __init__(self, kernel: Kernel, order: Literal["C", "F"], weight: Array, grad: Array, slots: Sequence[Array]) -> None:
+        self.kernel, self.order, self.grad_dtype = kernel, order, grad.dtype
+        self.weight_view, self.grad_view = _view(weight.dtype), _view(grad.dtype)
+        self.flat_slots = [flat(slot, order, _view(slot.dtype)) for slot in slots]
+        self.plain = order == "C" and self.weight_view is None and self.grad_view is None
+
+    def job(self, weight: Array, grad: Array, coefficients: Sequence[float]) -> Job | None:
+        """The update, ready to run; None where the binding does not fit these arrays."""
+        if grad.dtype is not self.grad_dtype:
+            return None
+        if self.plain:  # the rest in short, for it is most updates and their time is in such lines
+            flags = grad.flags
+            if not (weight.flags.carray and flags.c_contiguous and flags.aligned):
+                return None
+            return self.kernel, [weight.reshape(-1), grad.reshape(-1), *self.flat_slots], coefficients
+        flat_weight = flat(weight, self.order, self.weight_view)
+        flat_grad = flat(grad, self.order, self.grad_view)
+        if flat_weight is None or flat_grad is None:
+            return None
+        return self.kernel, [flat_weight, flat_grad, *self.flat_slots], coefficients
+
+
+def _view(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """The dtype as which kernels see a dtype's memory, where that is another."""
+    if dtype.itemsize == 2:
+        return np.dtype(np.uint16)
+    return real_dtype(dtype) if dtype.kind == "c" else None
+
+
+class NumbaBackend(plain.NumpyBackend):
     """Runs formulas as compiled loops; what these cannot take, NumPy does."""
 
     name = "numba"
 
     def __init__(self) -> None:
         self._compiling = threading.Lock()
-        self._numpy = plain.NumpyBackend()
-        self.zeros = self._numpy.zeros
 
-    def prepare(
-        self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array], coefficients: Sequence[float]
-    ) -> Job | plain.Job:
-        """Everything that can fail or allocate, so that `run` only writes."""
-        arrays = flattened((weight, grad, *slots))
-        if arrays is None:
-            return self._numpy.prepare(recording, weight, grad, slots, coefficients)
-        key = weight.dtype, grad.dtype
-        kernel = recording.compiled.get(key, plain)
-        if kernel is plain:
+    def bind(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> Any:
+        """Bind a formula to a weight's slots, compiled where these arrays can be, and else for NumPy."""
+        order = memory_order((weight, grad, *slots))
+        kernel = self._kernel(recording, weight.dtype, grad.dtype, slots)
+        if order is None or kernel is None or not (weight.flags.aligned and grad.flags.aligned):
+            return super().bind(recording, weight, grad, slots)
+        return Bound(kernel, order, weight, grad, slots)
+
+    def _kernel(self, recording: Recording, weight: np.dtype[Any], grad: np.dtype[Any], slots: Sequence[Array]) -> Kernel | None:
+        key = weight, grad
+        if key not in recording.compiled:
             with self._compiling:
-                kernel = recording.compiled[key] = self._compile(recording, arrays)
-        if kernel is None:
-            return self._numpy.prepare(recording, weight, grad, slots, coefficients)
-        return Job(kernel, [a.view(np.uint16) if a.itemsize == 2 else a for a in arrays], coefficients, arrays[0].size)
+                if key not in recording.compiled:
+                    dtypes = [real_dtype(dtype) for dtype in (weight, grad, *(slot.dtype for slot in slots))]
+                    recording.compiled[key] = self._compile(recording, dtypes)
+        kernel: Kernel | None = recording.compiled[key]
+        return kernel
 
-    def _compile(self, recording: Recording, arrays: Sequence[Array]) -> Kernel | None:
-        dtypes = [array.dtype.name for array in arrays]
-        if not all(array.dtype.isnative for array in arrays) or ("float16" in dtypes and not has_float16()):
+    def _compile(self, recording: Recording, dtypes: Sequence[np.dtype[Any]]) -> Kernel | None:
+        names = [dtype.name for dtype in dtypes]
+        if not all(dtype.isnative for dtype in dtypes) or ("float16" in names and not has_float16()):
             return None
-        compute = compute_dtype(arrays[0].dtype)
+        compute = compute_dtype(dtypes[0])
         assert compute is not None
-        types = []
-        for place, name in enumerate(dtypes):
-            element = numba.types.uint16 if name in HALVES else getattr(numba.types, name)
-            types.append(numba.types.Array(element, 1, "C", readonly=place == 1))
+        elements = [numba.types.uint16 if name in HALVES else getattr(numba.types, name) for name in names]
+        types = [numba.types.Array(element, 1, "C", readonly=place == 1) for place, element in enumerate(elements)]
         types += [numba.types.intp] * 2 + [numba.types.float64] * len(recording.scalars)
-        return compiled(write(recording, dtypes, compute.name), numba.types.boolean(*types))
+        return compiled(write(recording, names, compute.name), numba.types.boolean(*types))
 
-    def run(self, jobs: Sequence[Job | plain.Job]) -> None:
+    def run(self, jobs: Sequence[Any]) -> None:
         """Run jobs that are ready, in equal spans on all threads where there is enough to do."""
-        loops = [job for job in jobs if isinstance(job, Job)]
-        total = sum(job.size for job in loops)
-        if total < PARALLEL:
-            for job in loops:
-                job.run(0, job.size)
-        else:
-            team = crew()
-            team.run([partial(_run_span, pieces) for pieces in spans(loops, total, team.size)])
+        loops: list[Job] = []
         for job in jobs:
             if isinstance(job, plain.Job):
                 job.run()
+            else:
+                loops.append(job)
+        total = sum([arrays[0].size for _, arrays, _ in loops])
+        if total < PARALLEL + PIECE * len(loops):
+            for job in loops:
+                run_part(job, 0, job[1][0].size)
+        else:
+            team = crew()
+            team.run([partial(run_span, pieces) for pieces in spans(loops, total, team.size)])
+
+
+def run_part(job: Job, low: int, high: int) -> None:
+    """Update the elements low to high of one weight."""
+    kernel, arrays, coefficients = job
+    if kernel(*arrays, low, high, *coefficients):
+        # The kernel refused, having written nothing: the gradient shares memory with what it would write.
+        kernel(arrays[0], arrays[1].copy(), *arrays[2:], low, high, *coefficients)
+
+
+def run_span(pieces: Sequence[tuple[Job, int, int]]) -> None:
+    """Update one thread's share."""
+    for job, low, high in pieces:
+        run_part(job, low, high)
 
 
 def spans(jobs: Sequence[Job], total: int, count: int) -> list[list[tuple[Job, int, int]]]:
@@ -208,21 +244,16 @@ def spans(jobs: Sequence[Job], total: int, count: int) -> list[list[tuple[Job, i
     pieces: list[list[tuple[Job, int, int]]] = [[]]
     room = length
     for job in jobs:
-        low = 0
-        while low < job.size:
+        low, size = 0, job[1][0].size
+        while low < size:
             if room == 0:
                 pieces.append([])
                 room = length
-            high = min(job.size, low + room)
+            high = min(size, low + room)
             pieces[-1].append((job, low, high))
             room -= high - low
             low = high
     return pieces
-
-
-def _run_span(pieces: Sequence[tuple[Job, int, int]]) -> None:
-    for job, low, high in pieces:
-        job.run(low, high)
 
 
 def backend() -> NumbaBackend:

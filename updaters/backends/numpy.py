@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import attrs
 import numpy as np
 
-from updaters.arrays import as_reals, compute_dtype, flattened
+from updaters.arrays import as_reals, compute_dtype, flat, memory_order, real_dtype
 from updaters.backends.trace import Node, Recording
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -114,35 +114,67 @@ class Buffers(threading.local):
 _BUFFERS = Buffers()
 
 
-@attrs.frozen(eq=False)
-class Job:
-    """One weight's update, ready to run, with the gradient apart from all that is written."""
+class Bound:
+    """A recorded formula bound to one weight's slots."""
 
-    recording: Recording
-    plan: Plan
-    dtype: np.dtype[Any]
-    arrays: Sequence[Array]
+    def __init__(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> None:
+        if "numpy" not in recording.compiled:
+            recording.compiled["numpy"] = plan(recording)
+        self.recording = recording
+        self.plan: Plan = recording.compiled["numpy"]
+        compute = compute_dtype(weight.dtype)
+        assert compute is not None
+        self.dtype = compute
+        self.slots = slots
+        self.grad_dtype = grad.dtype
+        # Blocks of dense arrays in the compute dtype are slices; all else goes through nditer's buffers.
+        direct = all(real_dtype(array.dtype) == compute for array in (weight, grad, *slots))
+        self.order = memory_order((weight, *slots)) if direct else None
+        self.view = compute if weight.dtype.kind == "c" else None
+        if self.order is not None:
+            self.flat_slots = [flat(slot, self.order, self.view) for slot in slots]
+
+    def job(self, weight: Array, grad: Array, coefficients: Sequence[float]) -> Job | None:
+        """The update, ready to run; None where the binding does not fit this gradient."""
+        if grad.dtype != self.grad_dtype:
+            return None
+        if any(np.may_share_memory(grad, array) for array in (weight, *self.slots)):
+            grad = grad.copy(order="K")
+        numbers = [self.dtype.type(number) for number in coefficients]
+        if self.order is not None:
+            flat_weight, flat_grad = flat(weight, self.order, self.view), flat(grad, self.order, self.view)
+            if flat_weight is not None and flat_grad is not None:
+                return Job(self, [flat_weight, flat_grad, *self.flat_slots], True, numbers)
+        return Job(self, [as_reals(array) for array in (weight, grad, *self.slots)], False, numbers)
+
+
+@attrs.define(eq=False)
+class Job:
+    """One weight's update, ready to run: arrays of reals, the gradient apart from what is written."""
+
+    bound: Bound
+    arrays: list[Any]
     dense: bool
-    coefficients: Sequence[Any]
+    coefficients: list[Any]
 
     def run(self) -> None:
+        recording, plan = self.bound.recording, self.bound.plan
         with np.errstate(all="ignore"):
-            if self.dense and self.arrays[0].size <= SMALL and self.recording.plain:
-                self.run_plain()
+            if self.dense and recording.plain and self.arrays[0].size <= SMALL:
+                results = recording.function(*self.arrays, *self.coefficients)
+                for target, result in zip(recording.targets, results if isinstance(results, tuple) else (results,), strict=True):
+                    self.arrays[target][...] = result
                 return
-            floats, masks = self.plan.buffers
-            buffers = _BUFFERS.get(self.dtype, floats) + _BUFFERS.get(np.dtype(bool), masks)
+            floats, masks = plan.buffers
+            buffers = _BUFFERS.get(self.bound.dtype, floats) + _BUFFERS.get(np.dtype(bool), masks)
             for block in self.blocks():
                 size = block[0].size
-                cut = buffers if size == BLOCK else [buffer[:size] for buffer in buffers]
-                self.plan.run(self.dtype.type, block, self.coefficients, cut)
-
-    def run_plain(self) -> None:
-        results = self.recording.function(*self.arrays, *self.coefficients)
-        if not isinstance(results, tuple):
-            results = (results,)
-        for target, result in zip(self.recording.targets, results, strict=True):
-            self.arrays[target][...] = result
+                plan.run(
+                    self.bound.dtype.type,
+                    block,
+                    self.coefficients,
+                    buffers if size == BLOCK else [buffer[:size] for buffer in buffers],
+                )
 
     def blocks(self) -> Iterator[Sequence[Array]]:
         """One-dimensional pieces of all arrays in the compute dtype; what is written to them arrives."""
@@ -150,12 +182,12 @@ class Job:
             for low in range(0, self.arrays[0].size, BLOCK):
                 yield [array[low : low + BLOCK] for array in self.arrays]
             return
-        targets = self.recording.targets
+        targets = self.bound.recording.targets
         with np.nditer(
-            list(self.arrays),
+            self.arrays,
             flags=["external_loop", "buffered", "zerosize_ok"],
             op_flags=[["readwrite" if place in targets else "readonly"] for place in range(len(self.arrays))],
-            op_dtypes=[self.dtype] * len(self.arrays),
+            op_dtypes=[self.bound.dtype] * len(self.arrays),
             casting="same_kind",
             buffersize=BLOCK,
         ) as blocks:
@@ -171,22 +203,9 @@ class NumpyBackend:
         """A slot: zeros in the weight's shape and memory order."""
         return np.zeros_like(weight, dtype=dtype, subok=False)
 
-    def prepare(
-        self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array], coefficients: Sequence[float]
-    ) -> Job:
-        """Everything that can fail or allocate, so that `run` only writes."""
-        ready = recording.compiled.get("numpy")
-        if ready is None:
-            ready = recording.compiled["numpy"] = plan(recording)
-        if any(np.may_share_memory(grad, array) for array in (weight, *slots)):
-            grad = grad.copy()
-        dtype = compute_dtype(weight.dtype)
-        assert dtype is not None
-        arrays = flattened((weight, grad, *slots))
-        dense = arrays is not None and all(array.dtype == dtype for array in arrays)
-        if arrays is None:
-            arrays = [as_reals(array) for array in (weight, grad, *slots)]
-        return Job(recording, ready, dtype, arrays, dense, [dtype.type(number) for number in coefficients])
+    def bind(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> Bound:
+        """Bind a formula to a weight's slots, written out and compiled."""
+        return Bound(recording, weight, grad, slots)
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Run jobs that are ready."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
@@ -58,15 +57,20 @@ class Optimizer:
         Raises:
             TypeError, ValueError: a scheduler gave something that its field does not allow.
         """
-        return SimpleNamespace(
-            **{
-                name: value if type(value := getattr(self, name)) is float or value is None else self._ask(name, interval, state)
-                for name, interval in _hyperparameters(type(self))
-            }
-        )
+        numbers, scheduled = self._hyperparameters
+        if not scheduled:
+            return numbers
+        now = SimpleNamespace(**vars(numbers))
+        for name, interval in scheduled:
+            setattr(now, name, read(getattr(self, name), state, f"{type(self).__name__}.{name}", interval))
+        return now
 
-    def _ask(self, name: str, interval: Interval, state: OptimizationState) -> float:
-        return read(getattr(self, name), state, f"{type(self).__name__}.{name}", interval)
+    @cached_property
+    def _hyperparameters(self) -> tuple[SimpleNamespace, list[tuple[str, Interval]]]:
+        """The hyperparameters that are numbers, or off, and those that are scheduled."""
+        fields = [field for field in attrs.fields(type(self)) if "interval" in field.metadata]
+        numbers = {field.name: value for field in fields if not callable(value := getattr(self, field.name))}
+        return SimpleNamespace(**numbers), [(f.name, f.metadata["interval"]) for f in fields if f.name not in numbers]
 
     def __repr__(self) -> str:
         """The rule and what differs from its defaults, the learning rate always."""
@@ -77,8 +81,3 @@ class Optimizer:
             if (value := getattr(self, field.name)) != field.default or not field.kw_only
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
-
-
-@cache
-def _hyperparameters(rule: type[Optimizer]) -> tuple[tuple[str, Interval], ...]:
-    return tuple((field.name, field.metadata["interval"]) for field in attrs.fields(rule) if "interval" in field.metadata)

@@ -1,0 +1,91 @@
+"""What is kept for a weight, and the index that it is kept under."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, TypeAlias
+
+import attrs
+import numpy as np
+
+from updaters.arrays import Array, device
+from updaters.backends import Backend, Bound
+
+Index: TypeAlias = str | int | tuple[Any, ...]
+"""The name of a weight: a str, an int, or a tuple of these."""
+
+
+def check_index(index: object) -> Index:
+    """An index with NumPy's integers as ints, or an error that says what an index may be."""
+    if type(index) is str or type(index) is int:
+        return index
+    if isinstance(index, str):
+        return str(index)
+    if isinstance(index, tuple):
+        return tuple(check_index(part) for part in index)
+    if not isinstance(index, bool):
+        try:
+            return operator.index(index)  # type: ignore[arg-type]  # refusing what has no index is the point
+        except TypeError:
+            pass
+    raise TypeError(f"an index must be a str, an int or a tuple of these, got {index!r} ({type(index).__name__})")
+
+
+@attrs.define(eq=False)
+class WeightState:
+    """What the optimizer keeps for one weight. `state["m"]` finds an array or a scalar by its name.
+
+    Attributes:
+        index: the weight's index.
+        shape: the weight's shape.
+        dtype: the weight's dtype.
+        device: the CuPy device the weight is on, or None.
+        arrays: the slots by name, as they are and not copied.
+        scalars: the host numbers by name.
+        count: the updates that the weight has had.
+    """
+
+    index: Index
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    device: Any
+    arrays: dict[str, Array]
+    scalars: dict[str, float]
+    count: int = 0
+    # What runs its updates, chosen and bound at the first one in this process.
+    backend: Backend | None = attrs.field(default=None, init=False, repr=False)
+    bound: Bound | None = attrs.field(default=None, init=False, repr=False)
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.arrays:
+            return self.arrays[name]
+        if name in self.scalars:
+            return self.scalars[name]
+        raise KeyError(f"no slot or scalar {name!r}; there are {', '.join((*self.arrays, *self.scalars)) or 'none'}")
+
+    def check(self, weight: Array) -> None:
+        """Raise unless the weight is what it was at its first update."""
+        now = {"shape": weight.shape, "dtype": weight.dtype, "device": device(weight)}
+        for what, value in now.items():
+            then = getattr(self, what)
+            if value != then:
+                raise ValueError(f"weight {self.index!r}: expected {what} {then} as in its earlier updates, got {value}")
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the slots in bytes."""
+        return sum(int(array.nbytes) for array in self.arrays.values())
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.index, self.shape, self.dtype, self.device, self.arrays, self.scalars, self.count
+
+    def __setstate__(self, values: tuple[Any, ...]) -> None:
+        self.__init__(*values)  # type: ignore[misc]
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, WeightState)
+            and self.__getstate__()[:3] + (self.scalars, self.count) == other.__getstate__()[:3] + (other.scalars, other.count)
+            and self.arrays.keys() == other.arrays.keys()
+            and all(bool(((a == b) | ((a != a) & (b != b))).all()) for a, b in zip(self.arrays.values(), other.arrays.values(), strict=True))
+        )
