@@ -18,15 +18,10 @@ DType: TypeAlias = np.dtype[Any]
 @cache
 def compute_dtype(dtype: DType) -> DType | None:
     """The real dtype in which arrays of `dtype` are computed, in the machine's byte order; None if they are not."""
+    width = {("f", 2): 4, ("f", 4): 4, ("f", 8): 8, ("c", 8): 4, ("c", 16): 8}.get((dtype.kind, dtype.itemsize))
     if dtype.name == "bfloat16":
-        return np.dtype(np.float32)
-    return {
-        ("f", 2): np.dtype(np.float32),
-        ("f", 4): np.dtype(np.float32),
-        ("f", 8): np.dtype(np.float64),
-        ("c", 8): np.dtype(np.float32),
-        ("c", 16): np.dtype(np.float64),
-    }.get((dtype.kind, dtype.itemsize))
+        width = 4
+    return None if width is None else np.dtype(f"f{width}")
 
 
 @cache

@@ -109,13 +109,14 @@ def normalized_gradient(optimizer: Optimizer, state: OptimizationState, weight: 
         scale. A decoupled decay leaves the gradient alone.
 
     Example:
-        >>> optimizer = SGD(0.1, gradient="sum", grad_clip=1.0, weight_decay=0.5)
-        >>> normalized_gradient(optimizer, OptimizationState(batch_size=2), np.array([1.0, 1.0]), np.array([4.0, 1.0]))
+        >>> optimizer = up.SGD(0.1, gradient="sum", grad_clip=1.0, weight_decay=0.5)
+        >>> up.normalized_gradient(optimizer, up.OptimizationState(batch_size=2), np.array([1.0, 1.0]), np.array([4.0, 1.0]))
         array([1.5, 1. ])
     """
     weight = check_weight(weight, "weight", written=False)
     grad = check_grad(grad, weight, "grad")
     dtype = compute_dtype(weight.dtype)
+    assert dtype is not None
     steps = steps_of(optimizer)
     coefficients = iter(step_coefficients(steps, optimizer, state))
     w, g = (as_reals(array).astype(dtype) for array in (weight, grad))

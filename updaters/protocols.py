@@ -84,7 +84,7 @@ def get_learning_rate(scheduler: Schedulable, state: OptimizationState) -> float
         ValueError: it returned a number that is negative or not finite.
 
     Example:
-        >>> get_learning_rate(lambda state: 0.1 / state.epoch, OptimizationState(epoch=2))
+        >>> up.get_learning_rate(lambda state: 0.1 / state.epoch, up.OptimizationState(epoch=2))
         0.05
     """
     return read(scheduler, state, "a learning rate", NONNEGATIVE)
@@ -98,7 +98,7 @@ def get_momentum(scheduler: Schedulable, state: OptimizationState) -> float:
         ValueError: it returned a number outside [0, 1].
 
     Example:
-        >>> get_momentum(0.9, OptimizationState())
+        >>> up.get_momentum(0.9, up.OptimizationState())
         0.9
     """
     return read(scheduler, state, "a momentum", UNIT)

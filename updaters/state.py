@@ -31,7 +31,7 @@ def _whole_field(value: object, field: attrs.Attribute[Any]) -> int:
 def _counter(default: int, least: int = 0, on_setattr: Any = None) -> Any:
     return attrs.field(
         default=default,
-        converter=attrs.Converter(_whole_field, takes_field=True),  # type: ignore[misc]  # unknown to mypy's plugin
+        converter=attrs.Converter(_whole_field, takes_field=True),
         on_setattr=on_setattr,
         metadata={"least": least},
     )
@@ -70,7 +70,7 @@ class OptimizationState:
         batch and iteration 1. PyTorch, Keras and OneFlow see 0 there.
 
     Example:
-        >>> state = OptimizationState(batch_size=2)
+        >>> state = up.OptimizationState(batch_size=2)
         >>> for epoch in state.epochs(2):
         ...     for examples in state.batches(["ab", "cd"]):
         ...         print(state.epoch, state.batch, state.iteration, examples)

@@ -20,6 +20,7 @@ from updaters.optimizers.base import Optimizer
 from updaters.state import OptimizationState
 from updaters.weight_state import Index, WeightState, check_index
 
+
 @attrs.frozen(eq=False)
 class Rule:
     """An optimizer made ready: its steps and its formula, recorded as one."""
@@ -32,7 +33,9 @@ class Rule:
     @classmethod
     def of(cls, optimizer: Optimizer) -> Rule:
         """The rule of an optimizer; the same for all that differ in numbers only."""
-        return _rule(steps_of(optimizer), optimizer.formula, tuple(optimizer.slots), frozenset(optimizer.scalars), type(optimizer).__name__)
+        return _rule(
+            steps_of(optimizer), optimizer.formula, tuple(optimizer.slots), frozenset(optimizer.scalars), type(optimizer).__name__
+        )
 
     def work_out(
         self, optimizer: Optimizer, state: OptimizationState, t: int, scalars: Mapping[str, float]
@@ -40,9 +43,7 @@ class Rule:
         """The coefficients of steps and formula in their order, and the scalars' new values."""
         values = optimizer.coefficients(state, t, **scalars)
         if values.keys() != self.names:
-            raise TypeError(
-                f"{type(optimizer).__name__}.coefficients must give {_listed(self.names)}, got {_listed(values)}"
-            )
+            raise TypeError(f"{type(optimizer).__name__}.coefficients must give {_listed(self.names)}, got {_listed(values)}")
         numbers = step_coefficients(self.steps, optimizer, state) if self.steps else []
         numbers += [float(values[name]) for name in self.coefficients]
         return numbers, {name: float(values[name]) for name in scalars}
@@ -102,7 +103,9 @@ class Updater:
         known.scalars = scalars
         self._known[known.index] = known
 
-    def step(self, grads: Mapping[Any, Array | None] | Sequence[Array | None], weights: Mapping[Any, Array] | Sequence[Array]) -> None:
+    def step(
+        self, grads: Mapping[Any, Array | None] | Sequence[Array | None], weights: Mapping[Any, Array] | Sequence[Array]
+    ) -> None:
         """Update several weights in place, all or none.
 
         Args:
@@ -204,7 +207,9 @@ class Updater:
 
     def _check_apart(self, weights: Sequence[tuple[Any, Array]]) -> None:
         """Raise if weights of one step share memory; what was found apart last time is not looked at again."""
-        if len(weights) == len(self._apart) and all(ref() is weight for ref, (_, weight) in zip(self._apart, weights, strict=True)):
+        if len(weights) == len(self._apart) and all(
+            ref() is weight for ref, (_, weight) in zip(self._apart, weights, strict=True)
+        ):
             return
         placed = sorted((*extent(weight), place) for place, (_, weight) in enumerate(weights))
         for position, (_, end, place) in enumerate(placed):
@@ -214,7 +219,7 @@ class Updater:
                 (index, weight), (second_index, second_weight) = (weights[n] for n in sorted((place, other)))
                 if _share(weight, second_weight):
                     raise ValueError(
-                        f"weights {index!r} and {second_index!r} share memory, so that the result of a step would depend on their order"
+                        f"weights {index!r} and {second_index!r} share memory, so the result would depend on their order"
                     )
         self._apart = [weakref.ref(weight) for _, weight in weights]
 
@@ -223,7 +228,9 @@ class Updater:
         if self.backend == "auto":
             return backends.best(of)
         if backends.LIBRARIES[self.backend] != of:
-            raise TypeError(f"weight {index!r}: backend={self.backend!r} takes {backends.LIBRARIES[self.backend]} arrays, got a {of} array")
+            raise TypeError(
+                f"weight {index!r}: backend={self.backend!r} takes {backends.LIBRARIES[self.backend]} arrays, got a {of} array"
+            )
         return backends.load(self.backend)
 
     def __eq__(self, other: object) -> bool:
@@ -262,7 +269,7 @@ def get_updater(optimizer: Optimizer, state: OptimizationState | None = None, *,
 
     Example:
         >>> weights = {"w": np.array([[1.0, 2.0]]), "b": np.array([0.5])}
-        >>> update = get_updater(SGD(0.1))
+        >>> update = up.get_updater(up.SGD(0.1))
         >>> update.step({"w": np.array([[1.0, -1.0]]), "b": None}, weights)
         >>> weights["w"]
         array([[0.9, 2.1]])
@@ -274,7 +281,11 @@ def _pairs(grads: Any, weights: Any) -> Iterator[tuple[Any, Array, Array]]:
     """Index, gradient and weight of each weight that has a gradient."""
     if isinstance(grads, Mapping) and isinstance(weights, Mapping):
         if grads.keys() != weights.keys():
-            lone = [f"{what} only: {_listed(keys)}" for what, keys in (("grads", grads.keys() - weights.keys()), ("weights", weights.keys() - grads.keys())) if keys]
+            lone = [
+                f"{what} only: {_listed(keys)}"
+                for what, keys in (("grads", grads.keys() - weights.keys()), ("weights", weights.keys() - grads.keys()))
+                if keys
+            ]
             raise ValueError(f"step takes the same indices in grads and weights; in {'; in '.join(lone)}")
         pairs: Iterable[tuple[Any, Any, Any]] = ((index, grads[index], weight) for index, weight in weights.items())
     elif all(isinstance(side, Sequence) and not isinstance(side, (str, bytes)) for side in (grads, weights)):
@@ -282,14 +293,16 @@ def _pairs(grads: Any, weights: Any) -> Iterator[tuple[Any, Array, Array]]:
             raise ValueError(f"step takes as many grads as weights, got {len(grads)} and {len(weights)}")
         pairs = zip(range(len(weights)), grads, weights, strict=True)
     else:
-        raise TypeError(f"step takes two mappings or two sequences, got grads of {type(grads).__name__} and weights of {type(weights).__name__}")
+        kinds = f"{type(grads).__name__} and {type(weights).__name__}"
+        raise TypeError(f"step takes grads and weights as two mappings or two sequences, got {kinds}")
     return ((index, grad, weight) for index, grad, weight in pairs if grad is not None)
 
 
 def _share(a: Array, b: Array) -> bool:
+    """Whether two arrays whose extents overlap have an element in common, or might."""
     try:
-        return bool(np.shares_memory(a, b, max_work=10_000)) if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) else True
-    except np.exceptions.TooHardError:
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]  # any bound is allowed
+    except (np.exceptions.TooHardError, TypeError):  # of CuPy's only the extents are looked at
         return True
 
 
@@ -298,8 +311,5 @@ def _listed(names: Iterable[object]) -> str:
 
 
 def _readable(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            break
-        size /= 1000
-    return f"{size:.3g} {unit}"
+    power = min(3, int(np.log10(max(size, 1)) // 3))
+    return f"{size / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"

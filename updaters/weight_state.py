@@ -85,7 +85,11 @@ class WeightState:
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, WeightState)
-            and self.__getstate__()[:3] + (self.scalars, self.count) == other.__getstate__()[:3] + (other.scalars, other.count)
+            and (self.index, self.shape, self.dtype) == (other.index, other.shape, other.dtype)
+            and (self.scalars, self.count) == (other.scalars, other.count)
             and self.arrays.keys() == other.arrays.keys()
-            and all(bool(((a == b) | ((a != a) & (b != b))).all()) for a, b in zip(self.arrays.values(), other.arrays.values(), strict=True))
+            and all(
+                bool(((a == b) | ((a != a) & (b != b))).all())
+                for a, b in zip(self.arrays.values(), other.arrays.values(), strict=True)
+            )
         )

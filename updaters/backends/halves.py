@@ -65,13 +65,13 @@ def as_bits(context: Any, number: Any) -> Any:
 @register_jitable
 def load_bfloat16(bits):  # type: ignore[no-untyped-def]  # numba infers the types
     """The float32 that bfloat16 bits stand for."""
-    return as_float(uint32(bits) << uint32(16))
+    return as_float(uint32(bits) << uint32(16))  # type: ignore[call-arg]  # numba gives the context
 
 
 @register_jitable
 def store_bfloat16(number):  # type: ignore[no-untyped-def]  # numba infers the types
     """The bits of the bfloat16 nearest to a float32; a NaN stays one."""
-    bits = as_bits(number)
+    bits: Any = as_bits(number)  # type: ignore[call-arg]  # numba gives the context
     rounded = uint32(bits + uint32(0x7FFF) + ((bits >> uint32(16)) & uint32(1))) >> uint32(16)
     quiet = (bits >> uint32(16)) | uint32(0x40)
     return uint16(quiet if number != number else rounded)

@@ -7,7 +7,7 @@ maximum, minimum and sign spelt out as selections, where each language has an id
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 
@@ -25,7 +25,7 @@ class Language:
     infinity: str
     nan: str
 
-    def lines(self, recording: Recording, kinds: Collection[Kind]) -> Iterator[tuple[Node, str, str]]:
+    def lines(self, recording: Recording, *kinds: Kind) -> Iterator[tuple[Node, str, str]]:
         """Each value of these kinds that is no input, in order: its node, its name and its expression."""
         for number, node in enumerate(recording.nodes):
             if node.operation != "input" and node.kind in kinds:
@@ -68,4 +68,4 @@ class Language:
 
 
 PYTHON = Language("({1} if {0} else {2})", "not {0}", "sqrt({0})", "abs({0})", "inf", "nan")
-C = Language("({0} ? {1} : {2})", "!{0}", "square_root({0})", "absolute({0})", "INFINITY", "NAN")
+C = Language("({0} ? {1} : {2})", "!{0}", "square_root({0})", "absolute({0})", "infinity", "not_a_number")

@@ -64,13 +64,13 @@ def write(recording: Recording, dtypes: Sequence[str], compute: str) -> str:
     lines += [f"    {array} = {array}[low:high]" for array in arrays]
     lines += [f"    zero = {compute}(0.0)", f"    one = {compute}(1.0)"]
     lines += [f"    x{first_scalar + number} = {compute}({scalar})" for number, scalar in enumerate(scalars)]
-    for node, name, expression in PYTHON.lines(recording, ("scalar",)):
+    for node, name, expression in PYTHON.lines(recording, "scalar"):
         lines.append(f"    {name} = {f'{compute}({expression})' if node.operation == 'constant' else expression}")
     lines.append("    for i in range(a0.size):")
     for number, (array, dtype) in enumerate(zip(arrays, dtypes, strict=True)):
         element = f"load_{dtype}({array}[i])" if dtype in HALVES else f"{array}[i]"
         lines.append(f"        x{number} = {compute}({element})")
-    lines += [f"        {name} = {expression}" for _, name, expression in PYTHON.lines(recording, ("array", "mask"))]
+    lines += [f"        {name} = {expression}" for _, name, expression in PYTHON.lines(recording, "array", "mask")]
     for output, target in zip(recording.outputs, recording.targets, strict=True):
         new = f"store_{dtypes[target]}(x{output})" if dtypes[target] in HALVES else f"x{output}"
         lines.append(f"        {arrays[target]}[i] = {new}")
@@ -202,7 +202,7 @@ class NumbaBackend(plain.NumpyBackend):
         compute = compute_dtype(dtypes[0])
         assert compute is not None
         elements = [numba.types.uint16 if name in HALVES else getattr(numba.types, name) for name in names]
-        types = [numba.types.Array(element, 1, "C", readonly=place == 1) for place, element in enumerate(elements)]
+        types: list[Any] = [numba.types.Array(element, 1, "C", readonly=place == 1) for place, element in enumerate(elements)]
         types += [numba.types.intp] * 2 + [numba.types.float64] * len(recording.scalars)
         return compiled(write(recording, names, compute.name), numba.types.boolean(*types))
 

@@ -31,7 +31,13 @@ COMPARISONS = {
 }  # fmt: skip
 LOGIC = {"logical_and": "&", "logical_or": "|"}
 FUNCTIONS = {"negative", "sqrt", "absolute", "sign", "maximum", "minimum"}
-ALIASES = {"true_divide": "divide", "fabs": "absolute", "bitwise_and": "logical_and", "bitwise_or": "logical_or", "invert": "logical_not"}
+ALIASES = {
+    "true_divide": "divide",
+    "fabs": "absolute",
+    "bitwise_and": "logical_and",
+    "bitwise_or": "logical_or",
+    "invert": "logical_not",
+}
 
 
 class Recorder:
@@ -196,4 +202,6 @@ def record(formula: Formula) -> Recording:
         attrs.evolve(node, operands=tuple(place[operand] for operand in node.operands))
         for node in (tape.nodes[number] for number in kept)
     )
-    return Recording(formula.name, arrays, scalars, nodes, tuple(place[number] for number in outputs), tape.plain, formula.function)
+    return Recording(
+        formula.name, arrays, scalars, nodes, tuple(place[number] for number in outputs), tape.plain, formula.function
+    )

@@ -66,7 +66,7 @@ class Adam(Optimizer):
 
     Example:
         >>> weight = np.array([1.0, -2.0])
-        >>> update = get_updater(Adam(0.1))
+        >>> update = up.get_updater(up.Adam(0.1))
         >>> update("w", np.array([0.5, -1.0]), weight)
         >>> weight
         array([ 0.9, -1.9])

@@ -13,7 +13,7 @@ from updaters.protocols import Schedulable
 
 @attrs.frozen(repr=False)
 class AdamW(Adam):
-    """Adam with decoupled weight decay: Adam's update, after
+    """Adam with decoupled weight decay, which Adam's update follows.
 
         w = w - lr * weight_decay * w
 
@@ -32,7 +32,7 @@ class AdamW(Adam):
 
     Example:
         >>> weight = np.array([1.0, -2.0])
-        >>> update = get_updater(AdamW(0.1, weight_decay=0.1))
+        >>> update = up.get_updater(up.AdamW(0.1, weight_decay=0.1))
         >>> update("w", np.array([0.5, -1.0]), weight)
         >>> weight
         array([ 0.89, -1.88])

@@ -47,7 +47,7 @@ class Optimizer:
     scalars: ClassVar[Any] = {}
     formula: ClassVar[Any]
 
-    def coefficients(self, state: OptimizationState, t: int, **scalars: Any) -> dict[str, float]:
+    def coefficients(self, state: OptimizationState, t: int, *args: Any, **scalars: Any) -> dict[str, float]:
         """The formula's coefficients, by name, at a weight's t-th update."""
         raise NotImplementedError(f"{type(self).__name__} has no coefficients")
 

@@ -54,9 +54,7 @@ def hyperparameter(default: float | None, interval: Interval, *, kw_only: bool =
         if value not in interval:
             raise ValueError(f"{name} must be {interval}, got {value!r}")
 
-    return attrs.field(
-        default=default, converter=convert, validator=check, kw_only=kw_only, metadata={"interval": interval}
-    )
+    return attrs.field(default=default, converter=convert, validator=check, kw_only=kw_only, metadata={"interval": interval})
 
 
 def flag(default: bool) -> Any:

@@ -57,7 +57,7 @@ class SGD(Optimizer):
 
     Example:
         >>> weight = np.array([1.0, -2.0])
-        >>> update = get_updater(SGD(0.1, momentum=0.9))
+        >>> update = up.get_updater(up.SGD(0.1, momentum=0.9))
         >>> for _ in range(2):
         ...     update("w", np.array([0.5, -1.0]), weight)
         >>> weight

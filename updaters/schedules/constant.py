@@ -16,7 +16,7 @@ class Fixed:
         value: the learning rate, momentum or other number.
 
     Example:
-        >>> Fixed(0.1)(OptimizationState())
+        >>> up.learning_rate.Fixed(0.1)(up.OptimizationState())
         0.1
     """
 
@@ -31,7 +31,7 @@ class Null:
     """No momentum: 0 at every clock, and no slot is kept for it, as with `momentum=None`.
 
     Example:
-        >>> Null()(OptimizationState())
+        >>> up.momentum.Null()(up.OptimizationState())
         0.0
     """
 

@@ -28,7 +28,7 @@ class Exp:
         `ExponentialLR`, Keras's `ExponentialDecay` and MXNet.jl after 0.3 begin at `value`.
 
     Example:
-        >>> Exp(0.1, gamma=0.9)(OptimizationState(epoch=1))
+        >>> up.learning_rate.Exp(0.1, gamma=0.9)(up.OptimizationState(epoch=1))
         0.09000000000000001
     """
 
@@ -37,7 +37,8 @@ class Exp:
     clock: Clock = driven_by("epoch")
 
     def __call__(self, state: OptimizationState, /) -> float:
-        return self.value * self.gamma ** count(self, self.clock, state)
+        decay: float = self.gamma ** count(self, self.clock, state)
+        return self.value * decay
 
 
 @attrs.frozen
@@ -58,7 +59,7 @@ class Inv:
         no power (theirs is 1) and begin at T = 0.
 
     Example:
-        >>> Inv(0.1, gamma=0.5, power=1)(OptimizationState(epoch=2))
+        >>> up.learning_rate.Inv(0.1, gamma=0.5, power=1)(up.OptimizationState(epoch=2))
         0.05
     """
 
@@ -68,4 +69,5 @@ class Inv:
     clock: Clock = driven_by("epoch")
 
     def __call__(self, state: OptimizationState, /) -> float:
-        return self.value * (1.0 + self.gamma * count(self, self.clock, state)) ** -self.power
+        decay: float = (1.0 + self.gamma * count(self, self.clock, state)) ** -self.power
+        return self.value * decay

@@ -31,7 +31,7 @@ class Nadam:
         Dozat, "Incorporating Nesterov momentum into Adam", 2016.
 
     Example:
-        >>> round(Nadam()(OptimizationState(iteration=1)), 6)
+        >>> round(up.momentum.Nadam()(up.OptimizationState(iteration=1)), 6)
         0.495081
     """
 
@@ -42,4 +42,5 @@ class Nadam:
     clock: Clock = driven_by("iteration")
 
     def __call__(self, state: OptimizationState, /) -> float:
-        return self.mu0 * (1.0 - self.gamma * self.alpha ** (count(self, self.clock, state) * self.delta))
+        missing: float = self.gamma * self.alpha ** (count(self, self.clock, state) * self.delta)
+        return self.mu0 * (1.0 - missing)
