@@ -88,7 +88,7 @@ def check_weight(weight: Array, name: object, *, written: bool = True) -> Array:
         raise TypeError(f"weight {name!r}: expected {_DTYPES}, got {weight.dtype}")
     if written and isinstance(weight, np.ndarray) and not weight.flags.writeable:
         raise ValueError(f"weight {name!r}: expected an array that can be written to, got a read-only one")
-    if written and any(stride == 0 and length > 1 for stride, length in zip(weight.strides, weight.shape, strict=True)):
+    if written and weight.size and any(s == 0 and n > 1 for s, n in zip(weight.strides, weight.shape, strict=True)):
         raise ValueError(f"weight {name!r}: expected elements with memory of their own, got strides {weight.strides}")
     return weight
 

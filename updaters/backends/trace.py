@@ -47,7 +47,6 @@ class Recorder:
         self.name = name
         self.nodes: list[Node] = []
         self.numbers: dict[Node, int] = {}
-        # A selection between two literals is float64 in plain NumPy, whatever the compute dtype.
         self.plain = True
 
     def put(self, node: Node) -> Value:
@@ -117,7 +116,7 @@ class Value(NDArrayOperatorsMixin):
         if function is np.where and len(args) == 3 and not kwargs:
             condition, yes, no = args
             if not isinstance(yes, Value) and not isinstance(no, Value):
-                self.tape.plain = False
+                self.tape.plain = False  # two literals: float64 in plain NumPy, whatever the compute dtype
             return self.tape.operate("where", condition, yes, no)
         if function is np.clip and len(args) == 3 and not kwargs:
             value, low, high = args
@@ -202,6 +201,8 @@ def record(formula: Formula) -> Recording:
         attrs.evolve(node, operands=tuple(place[operand] for operand in node.operands))
         for node in (tape.nodes[number] for number in kept)
     )
-    return Recording(
-        formula.name, arrays, scalars, nodes, tuple(place[number] for number in outputs), tape.plain, formula.function
-    )
+    replaced = tuple(place[number] for number in outputs)
+    recording = Recording(formula.name, arrays, scalars, nodes, replaced, tape.plain, formula.function)
+    # One array's old value as another's new one would be overwritten before it is read.
+    moved = any(output < len(arrays) and output != target for output, target in zip(replaced, recording.targets, strict=True))
+    return attrs.evolve(recording, plain=tape.plain and not moved)

@@ -38,5 +38,5 @@ class AdamW(Adam):
         array([ 0.89, -1.88])
     """
 
-    weight_decay: Schedulable | None = nonnegative(0.01)
+    weight_decay: Schedulable | None = nonnegative(0.01, optional=True)
     decay: Literal["l2", "decoupled"] = choice("decoupled", "l2")

@@ -37,9 +37,9 @@ class Optimizer:
         maximize: climb instead of descend; the gradient is negated before any decay.
     """
 
-    weight_decay: Schedulable | None = nonnegative(None)
+    weight_decay: Schedulable | None = nonnegative(None, optional=True)
     decay: Literal["l2", "decoupled"] = choice("l2", "decoupled")
-    grad_clip: Schedulable | None = positive(None)
+    grad_clip: Schedulable | None = positive(None, optional=True)
     gradient: Literal["mean", "sum"] = choice("mean", "sum")
     maximize: bool = flag(False)
 

@@ -16,40 +16,39 @@ def rate(default: float) -> Any:
 
 
 def momentum(default: float | None) -> Any:
-    """A momentum, in [0, 1]. `momentum.Null()` is another word for None, which is off."""
-    return hyperparameter(default, UNIT)
+    """A momentum, in [0, 1], or None for none, for which `momentum.Null()` is another word."""
+    return hyperparameter(default, UNIT, optional=True)
 
 
-def fraction(default: float | None) -> Any:
+def fraction(default: float) -> Any:
     """The share that a moving average keeps, in [0, 1)."""
     return hyperparameter(default, BELOW_ONE)
 
 
-def nonnegative(default: float | None) -> Any:
-    """A number that is finite and at least 0."""
-    return hyperparameter(default, NONNEGATIVE)
+def nonnegative(default: float | None, *, optional: bool = False) -> Any:
+    """A number that is finite and at least 0; where it is optional, None is off."""
+    return hyperparameter(default, NONNEGATIVE, optional=optional)
 
 
-def positive(default: float | None) -> Any:
-    """A number that is finite and above 0."""
-    return hyperparameter(default, POSITIVE)
+def positive(default: float | None, *, optional: bool = False) -> Any:
+    """A number that is finite and above 0; where it is optional, None is off."""
+    return hyperparameter(default, POSITIVE, optional=optional)
 
 
-def hyperparameter(default: float | None, interval: Interval, *, kw_only: bool = True) -> Any:
-    """A number within `interval` or a scheduler of such numbers; None too, as off, where that is the default."""
-    off = default is None
+def hyperparameter(default: float | None, interval: Interval, *, optional: bool = False, kw_only: bool = True) -> Any:
+    """A number within `interval` or a scheduler of such numbers; where it is optional, None is off."""
 
     def convert(value: object) -> object:
-        if off and isinstance(value, Null):
+        if optional and isinstance(value, Null):
             return None
         return float(value) if is_number(value) else value  # type: ignore[arg-type]  # a Real has __float__
 
     def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
         name = f"{type(instance).__name__}.{attribute.name}"
-        if (value is None and off) or callable(value):
+        if (value is None and optional) or callable(value):
             return
         if not isinstance(value, float):
-            kinds = f"a number {interval}, or a scheduler" + (", or None" if off else "")
+            kinds = f"a number {interval}, or a scheduler" + (", or None" if optional else "")
             raise TypeError(f"{name} must be {kinds}, got {value!r}")
         if value not in interval:
             raise ValueError(f"{name} must be {interval}, got {value!r}")

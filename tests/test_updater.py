@@ -1,0 +1,220 @@
+"""The updater: its clock, its slots, transactions, copies, and optimizers that are replaced."""
+
+import copy
+import pickle
+from collections import OrderedDict, UserDict, UserList
+from typing import Any
+
+import numpy as np
+import pytest
+
+import updaters as up
+from tests.rules import RULES, warm
+
+Array = np.ndarray[Any, Any]
+
+
+def train(update: up.Updater, weights: dict[Any, Array], steps: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(steps):
+        update.step({index: rng.standard_normal(weight.shape) for index, weight in weights.items()}, weights)
+
+
+def fresh() -> dict[Any, Array]:
+    return {"a": np.ones((2, 3)), 1: np.ones(4), ("b", 2): np.zeros(())}
+
+
+def test_update_and_step_are_the_same() -> None:
+    apart, together = fresh(), fresh()
+    one, all_ = (up.get_updater(RULES["adam everything l2"], up.OptimizationState(3)) for _ in range(2))
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        grads = {index: rng.standard_normal(weight.shape) for index, weight in apart.items()}
+        all_.step(grads, together)
+        for index, weight in apart.items():
+            one(index, grads[index], weight)
+    assert one == all_
+    assert all(np.array_equal(apart[index], together[index]) for index in apart)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, UserList])
+def test_positions_are_the_indices_of_a_sequence(kind: type) -> None:
+    weights = [np.ones(2), np.ones(3)]
+    update = up.get_updater(up.SGD(0.5))
+    update.step(kind([np.ones(2), np.ones(3)]), kind(weights))
+    assert set(update.slots) == {0, 1}
+    assert [weight[0] for weight in weights] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("kind", [dict, OrderedDict, UserDict])
+def test_mappings_match_by_index_and_not_by_order(kind: type) -> None:
+    weights = {"a": np.ones(2), "b": np.ones(3)}
+    up.get_updater(up.SGD(0.5)).step(kind({"b": np.ones(3), "a": -np.ones(2)}), kind(weights))
+    assert weights["a"][0] == 1.5
+    assert weights["b"][0] == 0.5
+
+
+def test_a_gradient_of_none_leaves_its_weight_and_its_count() -> None:
+    weights = [np.ones(2), np.ones(2)]
+    update = up.get_updater(up.Adam(0.1))
+    for _ in range(3):
+        update.step([np.ones(2), None], weights)
+    update.step([None, np.ones(2)], weights)
+    assert [update.slots[n].count for n in (0, 1)] == [3, 1]
+    # Each weight's bias correction counts its own updates: a first step is lr long.
+    np.testing.assert_allclose(weights[1], 0.9, rtol=1e-7)
+
+
+def test_numpy_integers_are_the_indices_that_ints_are() -> None:
+    update, weight = up.get_updater(up.SGD()), np.ones(2)
+    update(np.int64(3), np.ones(2), weight)
+    update((np.uint8(3), np.str_("w")), np.ones(2), weight)
+    update(3, np.ones(2), weight)
+    assert {repr(index): kept.count for index, kept in update.slots.items()} == {"3": 2, "(3, 'w')": 1}
+
+
+def test_what_is_kept_can_be_looked_at_by_name() -> None:
+    update, weight = up.get_updater(up.Adam(beta1=0.5)), np.ones(2)
+    update("w", np.full(2, 4.0), weight)
+    kept = update.slots["w"]
+    assert kept.count == 1
+    assert kept["m"] is kept.arrays["m"]
+    assert list(kept["m"]) == [2.0, 2.0]
+    assert kept["correction1"] == kept.scalars["correction1"] == 0.5
+    assert kept.nbytes == 2 * weight.nbytes
+    with pytest.raises(KeyError, match="no slot or scalar 'n'; there are m, v, correction1, correction2"):
+        kept["n"]
+    with pytest.raises(TypeError):
+        update.slots["x"] = kept  # type: ignore[index]
+
+
+def test_slots_lie_as_their_weight_does() -> None:
+    weight = np.zeros((4, 5), order="F")
+    update = up.get_updater(up.Adam())
+    update("w", np.ones((4, 5)), weight)
+    assert all(slot.flags.f_contiguous for slot in update.slots["w"].arrays.values())
+
+
+def test_an_updater_without_a_clock_advances_its_own_with_each_step() -> None:
+    weights = [np.zeros(1)]
+    update = up.get_updater(up.SGD(warm(0.0, 8.0)))
+    for t in (1, 2, 3):
+        before = weights[0][0]
+        update.step([np.ones(1)], weights)
+        assert before - weights[0][0] == t
+    assert update.state.iteration == 3
+    update.step([None], weights)
+    update.step([], [])
+    assert update.state.iteration == 3  # nothing was applied
+
+
+def test_its_own_clock_is_not_advanced_twice() -> None:
+    weights, seen = [np.zeros(1)], []
+    update = up.get_updater(up.SGD(lambda state: seen.append(state.iteration) or 0.1))
+    for _ in update.state.epochs(2):
+        for _ in update.state.batches(range(3)):
+            update.step([np.ones(1)], weights)
+    assert seen == [1, 2, 3, 4, 5, 6]
+    update.step([np.ones(1)], weights)
+    assert seen[-1] == update.state.iteration == 7
+
+
+def test_a_clock_of_the_caller_is_the_callers_to_advance() -> None:
+    state = up.OptimizationState(iteration=5)
+    update = up.get_updater(up.SGD(), state)
+    update.step([np.ones(1)], [np.zeros(1)])
+    assert update.state is state
+    assert state.iteration == 5
+
+
+def test_schedulers_are_asked_once_for_a_step() -> None:
+    calls: list[int] = []
+    update = up.get_updater(up.SGD(lambda state: calls.append(1) or 0.1))
+    update.step([np.ones(1)] * 10, [np.zeros(1) for _ in range(10)])
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("how", ["pickle", "deepcopy", "go on"])
+def test_going_on_from_a_copy_is_bit_for_bit_going_on(name: str, how: str) -> None:
+    optimizer = RULES[name]
+    if "scheduled" in name and how == "pickle":
+        optimizer = up.Adam(up.learning_rate.Exp(0.1, clock="iteration"), beta1=up.momentum.Nadam())
+    weights = fresh()
+    update = up.get_updater(optimizer)
+    train(update, weights, 3, seed=1)
+    copies = {"pickle": lambda x: pickle.loads(pickle.dumps(x)), "deepcopy": copy.deepcopy, "go on": lambda x: x}
+    other, other_weights = copies[how](update), copy.deepcopy(weights)
+    assert other == update
+    kept = copy.deepcopy(update)
+    if how != "go on":
+        train(other, other_weights, 4, seed=2)
+        assert update == kept  # a copy is independent
+        assert other != update
+    train(update, weights, 4, seed=2)
+    if how != "go on":
+        assert other == update
+        assert all(weights[index].tobytes() == other_weights[index].tobytes() for index in weights)
+
+
+def test_another_optimizer_goes_on_with_the_slots() -> None:
+    weights, expected = fresh(), fresh()
+    update = up.get_updater(up.Adam(0.1))
+    scheduled = up.get_updater(up.Adam(lambda state: 0.1 if state.iteration <= 3 else 0.5))
+    train(update, weights, 3, seed=1)
+    train(scheduled, expected, 3, seed=1)
+    update.optimizer = up.AdamW(0.5, weight_decay=None)
+    train(update, weights, 3, seed=2)
+    train(scheduled, expected, 3, seed=2)
+    assert all(weights[index].tobytes() == expected[index].tobytes() for index in weights)
+
+
+def test_a_changed_beta_keeps_the_bias_correction_true() -> None:
+    # The first moment of gradients that are all 1, corrected, is 1, whatever the betas were on the way.
+    weight = np.zeros(1)
+    update = up.get_updater(up.Adam(0.1, beta1=0.9, beta2=0.99))
+    for beta in (0.9, 0.5, 0.99):
+        update.optimizer = up.Adam(0.1, beta1=beta, beta2=beta)
+        before = weight[0]
+        update("w", np.ones(1), weight)
+        np.testing.assert_allclose(before - weight[0], 0.1, rtol=1e-7)
+
+
+def test_repr_says_what_there_is() -> None:
+    update = up.get_updater(up.Adam(0.1), up.OptimizationState(batch_size=8), backend="numpy")
+    update("w", np.ones((10, 100)), np.ones((10, 100)))
+    assert repr(update) == (
+        "Updater(Adam(lr=0.1), OptimizationState(batch_size=8, epoch=0, batch=0, iteration=0, held=0, unfinished=False), "
+        "backend='numpy'; 1 weight, 16 kB of slots)"
+    )
+
+
+def test_weights_may_be_dropped() -> None:
+    # The updater keeps slots, and no weight or gradient alive.
+    import gc
+    import weakref
+
+    update, weight, gradient = up.get_updater(up.Adam()), np.ones(1000), np.ones(1000)
+    update.step([gradient], [weight])
+    update(0, gradient, weight)
+    references = weakref.ref(weight), weakref.ref(gradient)
+    del weight, gradient
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]
+
+
+def test_normalized_gradient_is_what_the_rule_gets() -> None:
+    rng = np.random.default_rng(0)
+    state = up.OptimizationState(batch_size=3)
+    for dtype in ("float32", "float64", "complex64", "float16"):
+        weight, gradient = (rng.standard_normal((4, 5)).astype(dtype) for _ in range(2))
+        optimizer = up.SGD(1.0, grad_clip=0.2, weight_decay=0.1, gradient="sum", maximize=True)
+        normalized = up.normalized_gradient(optimizer, state, weight, gradient)
+        assert normalized.dtype == ("float32" if dtype == "float16" else dtype)
+        plain, stepped = weight.copy(), weight.copy()
+        up.get_updater(up.SGD(1.0))("w", normalized, plain)
+        up.get_updater(optimizer, state)("w", gradient, stepped)
+        assert np.array_equal(plain, stepped)
+        w, g = (array.real.astype(np.float64) for array in (weight, gradient))
+        by_hand = -np.clip(g / 3, -0.2, 0.2) + 0.1 * w
+        np.testing.assert_allclose(normalized.real, by_hand, rtol=1e-5, atol=1e-7)
