@@ -61,6 +61,10 @@ UPDATES: dict[str, tuple[Any, Any, Any, type[Exception], str]] = {
         "weight 'w': expected a plain array, got a matrix, whose own rules an update would ignore",
     ),
     "list gradient": ("w", [0.5] * 3, W, TypeError, "gradient 'w': expected a NumPy or CuPy array, got [0.5, 0.5, 0.5] (list)"),
+    "scalar gradient": ("w", 0.5, np.ones(()), TypeError, "gradient 'w': expected a NumPy or CuPy array, got 0.5 (float)"),
+    "NumPy scalar gradient": (
+        "w", np.float64(1), W, ValueError, "gradient 'w': expected shape (3,) as its weight has, got ()",
+    ),
     "no gradient": ("w", None, W, TypeError, "gradient 'w': expected a NumPy or CuPy array, got None (NoneType)"),
     "masked gradient": (
         "w", np.ma.ones(3), W, TypeError,

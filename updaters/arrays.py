@@ -100,6 +100,8 @@ def check_grad(grad: Array, weight: Array, name: object) -> Array:
         TypeError: it is not an array of the weight's library, or its dtype is of another kind than the weight's.
         ValueError: its shape or its device is another than the weight's.
     """
+    if isinstance(grad, np.generic):  # what NumPy's arithmetic makes of arrays of no dimension
+        grad = np.asarray(grad)
     grad = _check_array(grad, f"gradient {name!r}")
     if library(grad) != library(weight):
         raise TypeError(f"gradient {name!r}: expected a {library(weight)} array as its weight is, got a {library(grad)} array")

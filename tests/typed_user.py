@@ -1,0 +1,62 @@
+"""A user's script that builds every optimizer and schedule, for type checkers to read; `make lint` has mypy do so."""
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+import updaters as up
+
+
+class Doubling:
+    def __init__(self, base: float) -> None:
+        self.base = base
+
+    def at(self, state: up.OptimizationState) -> float:
+        return self.base * 2.0**state.epoch
+
+
+@attrs.frozen
+class Ramp:
+    top: float = 0.9
+
+    def __call__(self, state: up.OptimizationState, /) -> float:
+        return min(self.top, state.iteration / 100)
+
+
+rate: up.LearningRateScheduler = Doubling(0.1).at
+ramp: up.MomentumScheduler = Ramp()
+schedulers: list[up.Schedulable] = [
+    0.1,
+    1,
+    rate,
+    ramp,
+    lambda state: 0.1 / state.epoch,
+    up.learning_rate.Fixed(0.1),
+    up.learning_rate.Exp(0.1, gamma=0.5, clock="iteration"),
+    up.learning_rate.Inv(0.1, gamma=0.5, power=2, clock="epoch"),
+    up.momentum.Null(),
+    up.momentum.Fixed(0.9),
+    up.momentum.Nadam(mu0=0.9, delta=0.1, gamma=0.4, alpha=0.9, clock="epoch"),
+]
+optimizers: list[up.Optimizer] = [
+    up.SGD(),
+    up.SGD(0.1, momentum=ramp, nesterov=True),
+    up.SGD(rate, weight_decay=1e-4, decay="decoupled", grad_clip=1.0, gradient="sum", maximize=True),
+    up.Adam(1e-3, beta1=0.9, beta2=ramp, epsilon=1e-8, amsgrad=True, epsilon_hat=True),
+    up.AdamW(up.learning_rate.Exp(1e-3), weight_decay=0.1),
+    up.AdamW(weight_decay=None),
+]
+
+state = up.OptimizationState(batch_size=2, epoch=0, batch=0, iteration=0)
+weights: dict[str, npt.NDArray[np.float32]] = {"w": np.zeros(3, np.float32)}
+for optimizer in optimizers:
+    update: up.Updater = up.get_updater(optimizer, state, backend="auto")
+    for epoch in state.epochs(more=1):
+        for batch in state.batches([[1, 2], [3]]):
+            update("w", np.ones(3, np.float32), weights["w"])
+            update.step({"w": None}, weights)
+            update.step([np.ones(3)], [weights["w"]])
+            first: int = batch[0] + epoch
+    moment: npt.NDArray[np.float32] = up.normalized_gradient(optimizer, state, weights["w"], np.ones(3, np.float32))
+    count: int = update.slots["w"].count
+    value: float = up.get_learning_rate(rate, state.ahead(1)) + up.get_momentum(ramp, state)
