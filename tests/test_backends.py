@@ -113,6 +113,21 @@ def test_a_layout_changes_no_value(layout: str, dtype: str, backend: str, what: 
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_layout_may_change_from_update_to_update(dtype: str, backend: str) -> None:
+    rng = np.random.default_rng(9)
+    lays: list[Callable[[Array], Array]] = [*LAYOUTS.values(), np.array, read_only, lambda array: np.array(array, order="F")]
+    weight = numbers(rng, (4, 5, 6), dtype_of(dtype))
+    gradients = [numbers(rng, (4, 5, 6), dtype_of(dtype)) for _ in range(2 * len(lays))]
+    expected = run(up.Adam(0.1), "numpy", weight, gradients)
+    update = up.get_updater(up.Adam(0.1), backend=backend)
+    for n, gradient in enumerate(gradients):
+        weight = list(LAYOUTS.values())[n % len(LAYOUTS)](weight) if n % 3 else np.array(weight, order="C")
+        update("w", lays[n % len(lays)](gradient), weight)
+    assert all(same(a, b) for a, b in zip(expected, [weight, *update.slots["w"].arrays.values()], strict=True))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1,), (1, 1)])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_shapes_without_extent(shape: tuple[int, ...], dtype: str, backend: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import llvmlite
 import numba
@@ -138,28 +138,30 @@ Job: TypeAlias = tuple[Kernel, list[Any], Sequence[float]]
 
 
 class Bound:
-    """A compiled formula bound to one weight's slots."""
+    """A compiled formula bound to one weight's slots; where arrays come that it cannot take, NumPy does."""
 
-    def __init__(self, kernel: Kernel, order: Literal["C", "F"], weight: Array, grad: Array, slots: Sequence[Array]) -> None:
-        self.kernel, self.order, self.grad_dtype = kernel, order, grad.dtype
+    def __init__(self, kernel: Kernel, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> None:
+        self.kernel, self.grad_dtype = kernel, grad.dtype
+        self.order = memory_order(slots or (weight,)) or "C"
         self.weight_view, self.grad_view = _view(weight.dtype), _view(grad.dtype)
-        self.flat_slots = [flat(slot, order, _view(slot.dtype)) for slot in slots]
-        self.plain = order == "C" and self.weight_view is None and self.grad_view is None
+        self.flat_slots = [flat(slot, self.order, _view(slot.dtype)) for slot in slots]
+        self.direct = self.order == "C" and self.weight_view is None and self.grad_view is None
+        self.otherwise = plain.Bound(recording, weight, grad, slots)
 
-    def job(self, weight: Array, grad: Array, coefficients: Sequence[float]) -> Job | None:
-        """The update, ready to run; None where the binding does not fit these arrays."""
+    def job(self, weight: Array, grad: Array, coefficients: Sequence[float]) -> Job | plain.Job | None:
+        """The update, ready to run; None where the binding does not fit this gradient."""
         if grad.dtype is not self.grad_dtype:
             return None
-        if self.plain:  # the rest in short, for it is most updates and their time is in such lines
+        if self.direct:  # written out, for it is most updates and their time is in such lines
             flags = grad.flags
-            if not (weight.flags.carray and flags.c_contiguous and flags.aligned):
-                return None
-            return self.kernel, [weight.reshape(-1), grad.reshape(-1), *self.flat_slots], coefficients
-        flat_weight = flat(weight, self.order, self.weight_view)
-        flat_grad = flat(grad, self.order, self.grad_view)
-        if flat_weight is None or flat_grad is None:
-            return None
-        return self.kernel, [flat_weight, flat_grad, *self.flat_slots], coefficients
+            if weight.flags.carray and flags.c_contiguous and flags.aligned:
+                return self.kernel, [weight.reshape(-1), grad.reshape(-1), *self.flat_slots], coefficients
+        else:
+            flat_weight = flat(weight, self.order, self.weight_view)
+            flat_grad = flat(grad, self.order, self.grad_view)
+            if flat_weight is not None and flat_grad is not None:
+                return self.kernel, [flat_weight, flat_grad, *self.flat_slots], coefficients
+        return self.otherwise.job(weight, grad, coefficients)
 
 
 def _view(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
@@ -179,11 +181,10 @@ class NumbaBackend(plain.NumpyBackend):
 
     def bind(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> Any:
         """Bind a formula to a weight's slots, compiled where these arrays can be, and else for NumPy."""
-        order = memory_order((weight, grad, *slots))
         kernel = self._kernel(recording, weight.dtype, grad.dtype, slots)
-        if order is None or kernel is None or not (weight.flags.aligned and grad.flags.aligned):
+        if kernel is None:
             return super().bind(recording, weight, grad, slots)
-        return Bound(kernel, order, weight, grad, slots)
+        return Bound(kernel, recording, weight, grad, slots)
 
     def _kernel(self, recording: Recording, weight: np.dtype[Any], grad: np.dtype[Any], slots: Sequence[Array]) -> Kernel | None:
         key = weight, grad

@@ -129,7 +129,7 @@ class Bound:
         self.grad_dtype = grad.dtype
         # Blocks of dense arrays in the compute dtype are slices; all else goes through nditer's buffers.
         direct = all(real_dtype(array.dtype) == compute for array in (weight, grad, *slots))
-        self.order = memory_order((weight, *slots)) if direct else None
+        self.order = (memory_order(slots or (weight,)) or "C") if direct else None
         self.view = compute if weight.dtype.kind == "c" else None
         if self.order is not None:
             self.flat_slots = [flat(slot, self.order, self.view) for slot in slots]
@@ -140,12 +140,11 @@ class Bound:
             return None
         if any(np.may_share_memory(grad, array) for array in (weight, *self.slots)):
             grad = grad.copy(order="K")
-        numbers = [self.dtype.type(number) for number in coefficients]
         if self.order is not None:
             flat_weight, flat_grad = flat(weight, self.order, self.view), flat(grad, self.order, self.view)
             if flat_weight is not None and flat_grad is not None:
-                return Job(self, [flat_weight, flat_grad, *self.flat_slots], True, numbers)
-        return Job(self, [as_reals(array) for array in (weight, grad, *self.slots)], False, numbers)
+                return Job(self, [flat_weight, flat_grad, *self.flat_slots], True, coefficients)
+        return Job(self, [as_reals(array) for array in (weight, grad, *self.slots)], False, coefficients)
 
 
 @attrs.define(eq=False)
@@ -155,13 +154,15 @@ class Job:
     bound: Bound
     arrays: list[Any]
     dense: bool
-    coefficients: list[Any]
+    coefficients: Sequence[float]
 
     def run(self) -> None:
         recording, plan = self.bound.recording, self.bound.plan
+        dtype = self.bound.dtype.type
         with np.errstate(all="ignore"):
+            coefficients = [dtype(number) for number in self.coefficients]
             if self.dense and recording.plain and self.arrays[0].size <= SMALL:
-                results = recording.function(*self.arrays, *self.coefficients)
+                results = recording.function(*self.arrays, *coefficients)
                 for target, result in zip(recording.targets, results if isinstance(results, tuple) else (results,), strict=True):
                     self.arrays[target][...] = result
                 return
@@ -169,12 +170,7 @@ class Job:
             buffers = _BUFFERS.get(self.bound.dtype, floats) + _BUFFERS.get(np.dtype(bool), masks)
             for block in self.blocks():
                 size = block[0].size
-                plan.run(
-                    self.bound.dtype.type,
-                    block,
-                    self.coefficients,
-                    buffers if size == BLOCK else [buffer[:size] for buffer in buffers],
-                )
+                plan.run(dtype, block, coefficients, buffers if size == BLOCK else [buffer[:size] for buffer in buffers])
 
     def blocks(self) -> Iterator[Sequence[Array]]:
         """One-dimensional pieces of all arrays in the compute dtype; what is written to them arrives."""
@@ -200,8 +196,9 @@ class NumpyBackend:
     name = "numpy"
 
     def zeros(self, weight: Array, dtype: np.dtype[Any]) -> Array:
-        """A slot: zeros in the weight's shape and memory order."""
-        return np.zeros_like(weight, dtype=dtype, subok=False)
+        """A slot: zeros in the weight's shape, in Fortran order where the weight is."""
+        flags = weight.flags
+        return np.zeros(weight.shape, dtype, order="F" if flags.f_contiguous and not flags.c_contiguous else "C")
 
     def bind(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> Bound:
         """Bind a formula to a weight's slots, written out and compiled."""
