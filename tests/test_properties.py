@@ -121,7 +121,7 @@ def test_copied_midway_and_gone_on_with_is_bitwise_the_same(name: str, problem: 
 def test_maximize_climbs_as_minimize_descends(name: str, problem: tuple[Array, list[Array]]) -> None:
     weight, gradients = problem
     other = weight.copy()
-    run(updater(RULES[name], "auto"), "w", weight, gradients)
+    run(updater(RULES[name], "numpy"), "w", weight, gradients)
     opposite = attrs.evolve(RULES[name], maximize=not RULES[name].maximize)
-    run(updater(opposite, "auto"), "w", other, [-gradient for gradient in gradients])
+    run(updater(opposite, "numpy"), "w", other, [-gradient for gradient in gradients])
     assert np.array_equal(weight, other)
