@@ -14,7 +14,7 @@ from updaters.backends.trace import Node, Recording
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-BLOCK = 16_384
+BLOCK = 32_768
 """Elements worked on at a time: the arrays and buffers of a rule then lie in a core's own cache."""
 
 SMALL = 8_192
