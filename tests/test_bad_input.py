@@ -27,6 +27,7 @@ UPDATES: dict[str, tuple[Any, Any, Any, type[Exception], str]] = {
     "bool index": (True, G, W, TypeError, "an index must be a str, an int or a tuple of these, got True (bool)"),
     "float index": (1.5, G, W, TypeError, "an index must be a str, an int or a tuple of these, got 1.5 (float)"),
     "None index": (None, G, W, TypeError, "an index must be a str, an int or a tuple of these, got None (NoneType)"),
+    "NumPy bool index": (np.True_, G, W, TypeError, "an index must be a str, an int or a tuple of these, got np.True_ (bool)"),
     "float in a tuple": (("a", 2.0), G, W, TypeError, "an index must be a str, an int or a tuple of these, got 2.0 (float)"),
     "integer weight": (
         "w", G, np.ones(3, int), TypeError,
@@ -179,14 +180,14 @@ def test_an_overlap_is_found_again_after_other_arrays_have_taken_the_place() -> 
 
 
 SCHEDULERS: dict[str, tuple[Callable[[up.OptimizationState], Any], type[Exception], str]] = {
-    "NaN": (lambda state: float("nan"), ValueError, "must be finite and at least 0, got nan"),
-    "infinity": (lambda state: np.inf, ValueError, "must be finite and at least 0, got inf"),
-    "negative": (lambda state: -1, ValueError, "must be finite and at least 0, got -1"),
-    "bool": (lambda state: True, TypeError, "must be a real number finite and at least 0, got True (bool)"),
-    "text": (lambda state: "0.1", TypeError, "must be a real number finite and at least 0, got '0.1' (str)"),
-    "nothing": (lambda state: None, TypeError, "must be a real number finite and at least 0, got None (NoneType)"),
-    "complex": (lambda state: 1j, TypeError, "must be a real number finite and at least 0, got 1j (complex)"),
-    "array": (lambda state: np.array(0.1), TypeError, "must be a real number finite and at least 0, got array(0.1) (ndarray)"),
+    "NaN": (lambda state: float("nan"), ValueError, "must be in [0, inf), got nan"),
+    "infinity": (lambda state: np.inf, ValueError, "must be in [0, inf), got inf"),
+    "negative": (lambda state: -1, ValueError, "must be in [0, inf), got -1"),
+    "bool": (lambda state: True, TypeError, "must be a real number in [0, inf), got True (bool)"),
+    "text": (lambda state: "0.1", TypeError, "must be a real number in [0, inf), got '0.1' (str)"),
+    "nothing": (lambda state: None, TypeError, "must be a real number in [0, inf), got None (NoneType)"),
+    "complex": (lambda state: 1j, TypeError, "must be a real number in [0, inf), got 1j (complex)"),
+    "array": (lambda state: np.array(0.1), TypeError, "must be a real number in [0, inf), got array(0.1) (ndarray)"),
 }
 
 
@@ -230,6 +231,8 @@ def test_a_schedule_on_a_clock_that_has_not_started_says_how_to_start_it(clock: 
 def test_get_updater() -> None:
     with pytest.raises(TypeError, match=r"optimizer must be an Optimizer, got <class '.*Adam'> \(the class; call it\)"):
         up.get_updater(up.Adam)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="optimizer must have a rule, and Optimizer"):
+        up.get_updater(up.Optimizer())
     with pytest.raises(TypeError, match="state must be an OptimizationState or None, got 64"):
         up.get_updater(up.Adam(), 64)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="backend must be 'auto', 'numpy', 'numba' or 'cupy', got 'tpu'"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -12,7 +11,7 @@ import numpy as np
 
 from updaters.arrays import Array, as_reals, check_grad, check_weight, compute_dtype
 from updaters.formula import Formula
-from updaters.optimizers.base import Optimizer
+from updaters.optimizers.base import Optimizer, Reading
 from updaters.state import OptimizationState
 
 
@@ -22,7 +21,7 @@ class Step:
 
     is_on: Callable[[Optimizer], bool]
     apply: Callable[..., tuple[Any, Any]]
-    coefficient: Callable[[SimpleNamespace, OptimizationState], float] | None = None
+    coefficient: Callable[[Reading, OptimizationState], float] | None = None
 
 
 def scale(w: Any, g: Any, factor: Any) -> tuple[Any, Any]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from typing import Protocol, TypeAlias, runtime_checkable
 
-import attrs
-
+from updaters.checks import NONNEGATIVE, UNIT, Interval, number
 from updaters.state import OptimizationState
 
 
@@ -26,54 +23,17 @@ class MomentumScheduler(Protocol):
 
 
 Schedulable: TypeAlias = float | LearningRateScheduler | MomentumScheduler
-"""A hyperparameter: a number, or any callable that gives one at a clock."""
+"""A hyperparameter: a number, or any callable that gives one at a clock.
 
-
-@attrs.frozen
-class Interval:
-    """The numbers that a hyperparameter may take; infinity and NaN lie in none."""
-
-    low: float = 0.0
-    high: float = math.inf
-    low_closed: bool = True
-    high_closed: bool = True
-
-    def __contains__(self, number: float) -> bool:
-        above = number >= self.low if self.low_closed else number > self.low
-        below = number <= self.high if self.high_closed else number < self.high
-        return above and below and math.isfinite(number)
-
-    def __str__(self) -> str:
-        if self.high == math.inf:
-            return f"finite and {'at least' if self.low_closed else 'above'} {self.low:g}"
-        return f"in {'[' if self.low_closed else '('}{self.low:g}, {self.high:g}{']' if self.high_closed else ')'}"
-
-
-NONNEGATIVE = Interval()
-POSITIVE = Interval(low_closed=False)
-UNIT = Interval(high=1.0)
-BELOW_ONE = Interval(high=1.0, high_closed=False)
-
-
-def is_number(value: object) -> bool:
-    """Whether `value` is a real number, NumPy's scalars included and booleans not."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+A scheduler is a function of the clock alone: it may be asked more than once for an update, and says the same.
+"""
 
 
 def read(scheduler: Schedulable, state: OptimizationState, name: str, interval: Interval) -> float:
     """What `scheduler` says at `state`, as a Python float, or an error about `name` that quotes it."""
-    value = scheduler(state) if callable(scheduler) else scheduler
-    if not is_number(value):
-        raise TypeError(f"{name} must be a real number {interval}, got {_source(scheduler, value, state)}")
-    number = float(value)
-    if number not in interval:
-        raise ValueError(f"{name} must be {interval}, got {_source(scheduler, value, state)}")
-    return number
-
-
-def _source(scheduler: object, value: object, state: OptimizationState) -> str:
-    given = repr(value) if is_number(value) else f"{value!r} ({type(value).__name__})"
-    return f"{given} from {scheduler!r} at {state!r}" if callable(scheduler) else given
+    if callable(scheduler) and not isinstance(scheduler, type):
+        return number(scheduler(state), name, interval, source=f" from {scheduler!r} at {state!r}")
+    return number(scheduler, name, interval, kinds=" or a scheduler")
 
 
 def get_learning_rate(scheduler: Schedulable, state: OptimizationState) -> float:

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import attrs
 
+from updaters.checks import flag, whole
+
 T = TypeVar("T")
-
-
-def whole(value: object, name: str, least: int = 0) -> int:
-    """`value` as an int of at least `least`, or an error that says what `name` was given instead."""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)  # type: ignore[arg-type]  # refusing what has no index is the point
-    except TypeError:
-        raise TypeError(f"{name} must be an integer of at least {least}, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    return number
 
 
 def _whole_field(value: object, field: attrs.Attribute[Any]) -> int:
@@ -38,9 +26,9 @@ def _counter(default: int, least: int = 0, on_setattr: Any = None) -> Any:
 
 
 def _begin(state: OptimizationState, _: attrs.Attribute[Any], epoch: int) -> int:
-    """Another epoch by assignment: nothing of it is done, and nothing of it was interrupted."""
+    """Another epoch by assignment: none of its batches are done, and it was not interrupted."""
     if epoch != state.epoch:
-        state.unfinished, state._done = False, 0
+        state.batch, state.unfinished, state._done = 0, False, 0
     return epoch
 
 
@@ -53,7 +41,7 @@ class OptimizationState:
 
     Attributes:
         batch_size: examples in a mini-batch, by which `gradient="sum"` divides.
-        epoch: the pass over the data that is running, or the last one that ran.
+        epoch: the pass over the data that is running, or the last one that ran. Assigning another begins it anew.
         batch: the mini-batch within that epoch.
         iteration: mini-batches since the run began; it never restarts.
         held: iterations in which nothing was applied (accumulating, skipped). Schedules on the iteration
@@ -85,7 +73,7 @@ class OptimizationState:
     batch: int = _counter(0)
     iteration: int = _counter(0)
     held: int = _counter(0)
-    unfinished: bool = attrs.field(default=False, converter=bool)
+    unfinished: bool = flag(False, kw_only=False)
     # Batches of a re-entered epoch still to be passed over, and how many `epochs` loops are running.
     _done: int = attrs.field(default=0, init=False, eq=False, repr=False)
     _loops: int = attrs.field(default=0, init=False, eq=False, repr=False)
@@ -94,7 +82,8 @@ class OptimizationState:
         """Run epochs until the count is `n`, or `more` further ones, and yield each one's number.
 
         An epoch that was interrupted (its loop was left, or the process died) is entered again first, under
-        its own number; one whose batches were all seen is not.
+        its own number; one whose last `batches` loop came to its end is not. So a nested call first enters the
+        epoch that runs.
 
         Raises:
             TypeError: not exactly one of `n` and `more` is given, or one that is not an integer.
@@ -108,12 +97,11 @@ class OptimizationState:
     def _run_epochs(self, last: int) -> Iterator[int]:
         self._loops += 1
         try:
-            while self.epoch < last or (self.epoch == last and self.unfinished):
+            while self.epoch < last or (self.epoch == last > 0 and self.unfinished):
                 if self.unfinished and self.epoch:
                     self._done = self.batch
                 else:
                     self.epoch += 1
-                    self.batch = 0
                     self.unfinished = True
                 yield self.epoch
                 self.unfinished = False
@@ -123,21 +111,28 @@ class OptimizationState:
     def batches(self, data: Iterable[T]) -> Iterator[T]:
         """Yield the mini-batches of `data`, from the first of the epoch on, each counted before it is yielded.
 
-        Within an epoch that `epochs` has entered again, those that were done before are passed over. Several
-        loops within one epoch count on. Outside an `epochs` loop each call is a pass that counts its batches
-        from 1 and leaves `epoch` alone.
+        Within an epoch that `epochs` has entered again, those that were done before are passed over: the data is
+        to start over and come in the same order, and the batch at which the loop was left counts as done. Several
+        loops within one epoch count on. Outside an `epochs` loop each call is a pass that counts its batches from
+        1 and leaves `epoch` alone. An iterator that is used up has no batches left.
+
+        Raises:
+            TypeError: `data` cannot be iterated over.
         """
+        return self._run_batches(iter(data))
+
+    def _run_batches(self, data: Iterator[T]) -> Iterator[T]:
         if not self._loops:
             self.batch = self._done = 0
+        self.unfinished = self.epoch > 0
         for examples in data:
             if self._done:
                 self._done -= 1
                 continue
-            self.unfinished = self.epoch > 0
             self.batch += 1
             self.iteration += 1
             yield examples
-        self.unfinished = False
+        self.unfinished = self._done > 0
 
     def ahead(self, iterations: int = 1) -> OptimizationState:
         """The clock as it will stand `iterations` mini-batches on, within the same epoch."""
@@ -145,4 +140,4 @@ class OptimizationState:
         return attrs.evolve(self, batch=self.batch + further, iteration=self.iteration + further)
 
     def __reduce__(self) -> tuple[Any, ...]:  # a copy is the reading; the loops that run belong to the original
-        return type(self), (self.batch_size, self.epoch, self.batch, self.iteration, self.held, self.unfinished)
+        return type(self), tuple(getattr(self, field.name) for field in attrs.fields(type(self)) if field.init)

@@ -73,9 +73,7 @@ class Updater:
     """
 
     def __init__(self, optimizer: Optimizer, state: OptimizationState | None = None, *, backend: str = "auto") -> None:
-        if not isinstance(optimizer, Optimizer):
-            hint = " (the class; call it)" if isinstance(optimizer, type) and issubclass(optimizer, Optimizer) else ""
-            raise TypeError(f"optimizer must be an Optimizer, got {optimizer!r}{hint}")
+        check_optimizer(optimizer)
         if state is not None and not isinstance(state, OptimizationState):
             raise TypeError(f"state must be an OptimizationState or None, got {state!r}")
         self.backend = backends.check(backend)
@@ -145,8 +143,7 @@ class Updater:
 
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer must be an Optimizer, got {optimizer!r}")
+        check_optimizer(optimizer)
         old, new = ({*of.slots, *of.scalars} for of in (self._optimizer, optimizer))
         if self._known and old != new:
             raise ValueError(
@@ -275,6 +272,15 @@ def get_updater(optimizer: Optimizer, state: OptimizationState | None = None, *,
         array([[0.9, 2.1]])
     """
     return Updater(optimizer, state, backend=backend)
+
+
+def check_optimizer(optimizer: object) -> None:
+    """Raise unless this is an optimizer with a rule."""
+    if not isinstance(optimizer, Optimizer):
+        hint = " (the class; call it)" if isinstance(optimizer, type) else ""
+        raise TypeError(f"optimizer must be an Optimizer, got {optimizer!r}{hint}")
+    if not hasattr(optimizer, "formula"):
+        raise TypeError(f"optimizer must have a rule, and {optimizer!r} has no formula")
 
 
 def _pairs(grads: Any, weights: Any) -> Iterator[tuple[Any, Array, Array]]:

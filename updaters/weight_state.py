@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any, TypeAlias
 
 import attrs
@@ -10,6 +9,7 @@ import numpy as np
 
 from updaters.arrays import Array, device
 from updaters.backends import Backend, Bound
+from updaters.checks import integer
 
 Index: TypeAlias = str | int | tuple[Any, ...]
 """The name of a weight: a str, an int, or a tuple of these."""
@@ -23,11 +23,9 @@ def check_index(index: object) -> Index:
         return str(index)
     if isinstance(index, tuple):
         return tuple(check_index(part) for part in index)
-    if not isinstance(index, bool):
-        try:
-            return operator.index(index)  # type: ignore[arg-type]  # refusing what has no index is the point
-        except TypeError:
-            pass
+    number = integer(index)
+    if number is not None:
+        return number
     raise TypeError(f"an index must be a str, an int or a tuple of these, got {index!r} ({type(index).__name__})")
 
 

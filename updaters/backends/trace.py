@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
@@ -10,7 +11,6 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from updaters.formula import Formula
-from updaters.protocols import is_number
 
 Kind: TypeAlias = Literal["array", "scalar", "mask"]
 
@@ -58,8 +58,8 @@ class Recorder:
     def take(self, value: object) -> Value:
         if isinstance(value, Value) and value.tape is self:
             return value
-        if is_number(value):
-            return self.put(Node("constant", kind="scalar", value=float(value).hex()))  # type: ignore[arg-type]  # a Real has __float__
+        if isinstance(value, numbers.Real) and not isinstance(value, bool):
+            return self.put(Node("constant", kind="scalar", value=float(value).hex()))
         raise TypeError(f"{self.name}.formula may combine its arguments with numbers only, got {value!r}")
 
     def operate(self, operation: str, *values: object) -> Value:

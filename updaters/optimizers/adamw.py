@@ -39,4 +39,4 @@ class AdamW(Adam):
     """
 
     weight_decay: Schedulable | None = nonnegative(0.01, optional=True)
-    decay: Literal["l2", "decoupled"] = choice("decoupled", "l2")
+    decay: Literal["l2", "decoupled"] = choice("l2", "decoupled", default="decoupled")

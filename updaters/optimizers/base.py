@@ -8,9 +8,17 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
+from updaters.checks import Interval
 from updaters.optimizers.fields import choice, flag, nonnegative, positive
-from updaters.protocols import Interval, Schedulable, read
+from updaters.protocols import Schedulable, read
 from updaters.state import OptimizationState
+
+
+class Reading(SimpleNamespace):
+    """Hyperparameters as they stand at a clock: floats by name, and None for what is off."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a reading is not for writing to: {name}")
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -38,9 +46,9 @@ class Optimizer:
     """
 
     weight_decay: Schedulable | None = nonnegative(None, optional=True)
-    decay: Literal["l2", "decoupled"] = choice("l2", "decoupled")
+    decay: Literal["l2", "decoupled"] = choice("l2", "decoupled", default="l2")
     grad_clip: Schedulable | None = positive(None, optional=True)
-    gradient: Literal["mean", "sum"] = choice("mean", "sum")
+    gradient: Literal["mean", "sum"] = choice("mean", "sum", default="mean")
     maximize: bool = flag(False)
 
     slots: ClassVar[Any] = ()
@@ -51,8 +59,8 @@ class Optimizer:
         """The formula's coefficients, by name, at a weight's t-th update."""
         raise NotImplementedError(f"{type(self).__name__} has no coefficients")
 
-    def at(self, state: OptimizationState) -> SimpleNamespace:
-        """The hyperparameters as they stand at a clock: every scheduler asked once, every number checked.
+    def at(self, state: OptimizationState) -> Reading:
+        """The hyperparameters as they stand at a clock: every scheduler asked, every number checked.
 
         Raises:
             TypeError, ValueError: a scheduler gave something that its field does not allow.
@@ -60,17 +68,16 @@ class Optimizer:
         numbers, scheduled = self._hyperparameters
         if not scheduled:
             return numbers
-        now = SimpleNamespace(**vars(numbers))
-        for name, interval in scheduled:
-            setattr(now, name, read(getattr(self, name), state, f"{type(self).__name__}.{name}", interval))
-        return now
+        name = type(self).__name__
+        now = {field: read(getattr(self, field), state, f"{name}.{field}", interval) for field, interval in scheduled}
+        return Reading(**vars(numbers), **now)
 
     @cached_property
-    def _hyperparameters(self) -> tuple[SimpleNamespace, list[tuple[str, Interval]]]:
+    def _hyperparameters(self) -> tuple[Reading, list[tuple[str, Interval]]]:
         """The hyperparameters that are numbers, or off, and those that are scheduled."""
         fields = [field for field in attrs.fields(type(self)) if "interval" in field.metadata]
         numbers = {field.name: value for field in fields if not callable(value := getattr(self, field.name))}
-        return SimpleNamespace(**numbers), [(f.name, f.metadata["interval"]) for f in fields if f.name not in numbers]
+        return Reading(**numbers), [(field.name, field.metadata["interval"]) for field in fields if field.name not in numbers]
 
     def __repr__(self) -> str:
         """The rule and what differs from its defaults, the learning rate always."""

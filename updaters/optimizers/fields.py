@@ -6,8 +6,11 @@ from typing import Any
 
 import attrs
 
-from updaters.protocols import BELOW_ONE, NONNEGATIVE, POSITIVE, UNIT, Interval, is_number
+from updaters import checks
+from updaters.checks import BELOW_ONE, NONNEGATIVE, POSITIVE, UNIT, Interval, choice, field_name, flag
 from updaters.schedules.constant import Null
+
+__all__ = ["choice", "flag", "fraction", "hyperparameter", "momentum", "nonnegative", "positive", "rate"]
 
 
 def rate(default: float) -> Any:
@@ -37,42 +40,14 @@ def positive(default: float | None, *, optional: bool = False) -> Any:
 
 def hyperparameter(default: float | None, interval: Interval, *, optional: bool = False, kw_only: bool = True) -> Any:
     """A number within `interval` or a scheduler of such numbers; where it is optional, None is off."""
+    kinds = ", a scheduler, or None" if optional else " or a scheduler"
 
-    def convert(value: object) -> object:
-        if optional and isinstance(value, Null):
+    def convert(value: object, instance: object, attribute: attrs.Attribute[Any]) -> object:
+        if optional and (value is None or isinstance(value, Null)):
             return None
-        return float(value) if is_number(value) else value  # type: ignore[arg-type]  # a Real has __float__
+        if callable(value) and not isinstance(value, type):
+            return value
+        return checks.number(value, field_name(instance, attribute), interval, kinds=kinds)
 
-    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        name = f"{type(instance).__name__}.{attribute.name}"
-        if (value is None and optional) or callable(value):
-            return
-        if not isinstance(value, float):
-            kinds = f"a number {interval}, or a scheduler" + (", or None" if optional else "")
-            raise TypeError(f"{name} must be {kinds}, got {value!r}")
-        if value not in interval:
-            raise ValueError(f"{name} must be {interval}, got {value!r}")
-
-    return attrs.field(default=default, converter=convert, validator=check, kw_only=kw_only, metadata={"interval": interval})
-
-
-def flag(default: bool) -> Any:
-    """A choice between two formulas or conventions."""
-
-    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if not isinstance(value, bool):
-            raise TypeError(f"{type(instance).__name__}.{attribute.name} must be True or False, got {value!r}")
-
-    return attrs.field(default=default, validator=check, kw_only=True)
-
-
-def choice(default: str, *others: str) -> Any:
-    """One of a few words, the default the first."""
-    words = (default, *others)
-
-    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if value not in words:
-            wanted = " or ".join(map(repr, words))
-            raise ValueError(f"{type(instance).__name__}.{attribute.name} must be {wanted}, got {value!r}")
-
-    return attrs.field(default=default, validator=check, kw_only=True)
+    converter = attrs.Converter(convert, takes_self=True, takes_field=True)
+    return attrs.field(default=default, converter=converter, kw_only=kw_only, metadata={"interval": interval})

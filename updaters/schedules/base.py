@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from updaters.protocols import NONNEGATIVE, Interval, is_number
+from updaters.checks import NONNEGATIVE, Interval, choice, field_name, number
 from updaters.state import OptimizationState
 
 Clock: TypeAlias = Literal["epoch", "iteration"]
 
 
-def number(interval: Interval = NONNEGATIVE, **options: Any) -> Any:
+def value_in(interval: Interval = NONNEGATIVE, **options: Any) -> Any:
     """A field that holds a float within `interval`, and names itself where it was given something else."""
 
-    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        name = f"{type(instance).__name__}.{attribute.name}"
-        if not isinstance(value, float):
-            raise TypeError(f"{name} must be a real number {interval}, got {value!r} ({type(value).__name__})")
-        if value not in interval:
-            raise ValueError(f"{name} must be {interval}, got {value!r}")
+    def convert(value: object, instance: object, attribute: attrs.Attribute[Any]) -> float:
+        return number(value, field_name(instance, attribute), interval)
 
-    return attrs.field(converter=lambda value: float(value) if is_number(value) else value, validator=check, **options)
+    return attrs.field(converter=attrs.Converter(convert, takes_self=True, takes_field=True), **options)
 
 
 def driven_by(default: Clock) -> Any:
     """A field that says which counter of the clock drives a schedule."""
-
-    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if value not in get_args(Clock):
-            raise ValueError(f"{type(instance).__name__}.{attribute.name} must be 'epoch' or 'iteration', got {value!r}")
-
-    return attrs.field(default=default, kw_only=True, validator=check)
+    return choice("epoch", "iteration", default=default)
 
 
 def count(schedule: object, clock: Clock, state: OptimizationState) -> int:
@@ -43,13 +34,14 @@ def count(schedule: object, clock: Clock, state: OptimizationState) -> int:
     """
     reading = state.epoch if clock == "epoch" else state.iteration - state.held
     if reading < 1:
+        held = f" less {state.held} held" if clock == "iteration" and state.held else ""
         start = (
             "run `for epoch in state.epochs(n)`, or set state.epoch = 1"
             if clock == "epoch"
             else "run `for examples in state.batches(data)`, or add 1 to state.iteration before each update"
         )
         raise ValueError(
-            f"{schedule!r} has no value yet, because its clock's {clock} count stands at {reading}: {start}, "
-            "on the OptimizationState that get_updater was given"
+            f"{schedule!r} has no value yet, for the clock's {clock} count stands at {getattr(state, clock)}{held}: {start}, "
+            "where state is the OptimizationState that get_updater was given"
         )
     return reading

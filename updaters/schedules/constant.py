@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from updaters.schedules.base import number
+from updaters.schedules.base import value_in
 from updaters.state import OptimizationState
 
 
@@ -20,7 +20,7 @@ class Fixed:
         0.1
     """
 
-    value: float = number()
+    value: float = value_in()
 
     def __call__(self, state: OptimizationState, /) -> float:
         return self.value

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from updaters.protocols import Interval
-from updaters.schedules.base import Clock, count, driven_by, number
+from updaters.checks import INSIDE_UNIT
+from updaters.schedules.base import Clock, count, driven_by, value_in
 from updaters.state import OptimizationState
-
-_RATIO = Interval(0.0, 1.0, low_closed=False, high_closed=False)
 
 
 @attrs.frozen
@@ -32,8 +30,8 @@ class Exp:
         0.09000000000000001
     """
 
-    value: float = number()
-    gamma: float = number(_RATIO, default=0.9, kw_only=True)
+    value: float = value_in()
+    gamma: float = value_in(INSIDE_UNIT, default=0.9, kw_only=True)
     clock: Clock = driven_by("epoch")
 
     def __call__(self, state: OptimizationState, /) -> float:
@@ -63,9 +61,9 @@ class Inv:
         0.05
     """
 
-    value: float = number()
-    gamma: float = number(_RATIO, default=0.9, kw_only=True)
-    power: float = number(default=0.5, kw_only=True)
+    value: float = value_in()
+    gamma: float = value_in(INSIDE_UNIT, default=0.9, kw_only=True)
+    power: float = value_in(default=0.5, kw_only=True)
     clock: Clock = driven_by("epoch")
 
     def __call__(self, state: OptimizationState, /) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from updaters.protocols import BELOW_ONE, UNIT
-from updaters.schedules.base import Clock, count, driven_by, number
+from updaters.checks import BELOW_ONE, UNIT
+from updaters.schedules.base import Clock, count, driven_by, value_in
 from updaters.state import OptimizationState
 
 
@@ -35,10 +35,10 @@ class Nadam:
         0.495081
     """
 
-    mu0: float = number(BELOW_ONE, default=0.99, kw_only=True)
-    delta: float = number(default=0.004, kw_only=True)
-    gamma: float = number(UNIT, default=0.5, kw_only=True)
-    alpha: float = number(BELOW_ONE, default=0.96, kw_only=True)
+    mu0: float = value_in(BELOW_ONE, default=0.99, kw_only=True)
+    delta: float = value_in(default=0.004, kw_only=True)
+    gamma: float = value_in(UNIT, default=0.5, kw_only=True)
+    alpha: float = value_in(BELOW_ONE, default=0.96, kw_only=True)
     clock: Clock = driven_by("iteration")
 
     def __call__(self, state: OptimizationState, /) -> float:

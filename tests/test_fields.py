@@ -1,0 +1,346 @@
+"""The fields of the optimizers: what each takes, what it says otherwise, and what makes an optimizer a value."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import pickle
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+
+import updaters as up
+from updaters import SGD, Adam, AdamW, Optimizer
+from updaters.momentum import Fixed, Nadam, Null
+from updaters.protocols import Interval
+
+RULES = [rule for rule in vars(up).values() if inspect.isclass(rule) and issubclass(rule, Optimizer) and rule is not Optimizer]
+FIELDS = [(rule, field) for rule in RULES for field in attrs.fields(rule)]
+NUMERIC = [(rule, field.name, field.metadata["interval"]) for rule, field in FIELDS if "interval" in field.metadata]
+NEUTRAL = {"weight_decay": 0.0, "grad_clip": 1e300, "momentum": 0.0}  # what None amounts to, in the fields that may be off
+OFF = [(rule, name) for rule, name, _ in NUMERIC if name in NEUTRAL]
+
+rules = pytest.mark.parametrize("rule", RULES)
+numeric = pytest.mark.parametrize(("rule", "field", "interval"), NUMERIC)
+
+
+def moved(optimizer: Optimizer, updates: int = 3) -> np.ndarray:
+    """A weight after some updates."""
+    weight = np.array([1.0, -2.0, 0.0])
+    state = up.OptimizationState(epoch=1)
+    update = up.get_updater(optimizer, state, backend="numpy")
+    for _ in range(updates):
+        state.iteration += 1
+        update("w", np.array([0.5, -1.0, 3e-3]) * state.iteration, weight)
+    return weight
+
+
+def inside(interval: Interval) -> list[float]:
+    """Numbers that a field takes: its closed ends, and one between."""
+    ends = [(interval.low, interval.low_closed), (interval.high, interval.high_closed and interval.high < math.inf)]
+    return [0.37, *[end for end, closed in ends if closed]]
+
+
+def outside(interval: Interval) -> list[float]:
+    """Numbers that it does not take: its open ends, and some beyond them."""
+    ends = [(interval.low, interval.low_closed), (interval.high, interval.high_closed)]
+    beyond = [interval.low - 1e-9, interval.high + 1e-9]
+    return [math.nan, math.inf, -math.inf, *beyond, *[end for end, closed in ends if not closed]]
+
+
+# Numbers
+
+
+def test_the_numeric_fields_are_those_that_are_known() -> None:
+    shared = {"weight_decay", "grad_clip"}
+    known = {SGD: {"lr", "momentum"}, Adam: {"lr", "beta1", "beta2", "epsilon"}, AdamW: {"lr", "beta1", "beta2", "epsilon"}}
+    for rule, names in known.items():
+        assert {field for other, field, _ in NUMERIC if other is rule} == names | shared
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SGD(-0.1), "SGD.lr must be in [0, inf), got -0.1"),
+        (lambda: SGD(math.nan), "SGD.lr must be in [0, inf), got nan"),
+        (lambda: SGD(momentum=1.5), "SGD.momentum must be in [0, 1], got 1.5"),
+        (lambda: SGD(momentum=-1), "SGD.momentum must be in [0, 1], got -1"),
+        (lambda: SGD(weight_decay=-1e-4), "SGD.weight_decay must be in [0, inf), got -0.0001"),
+        (lambda: SGD(grad_clip=0), "SGD.grad_clip must be in (0, inf), got 0"),
+        (lambda: SGD(grad_clip=math.inf), "SGD.grad_clip must be in (0, inf), got inf"),
+        (lambda: Adam(-1), "Adam.lr must be in [0, inf), got -1"),
+        (lambda: Adam(beta1=1), "Adam.beta1 must be in [0, 1), got 1"),
+        (lambda: Adam(beta2=-0.1), "Adam.beta2 must be in [0, 1), got -0.1"),
+        (lambda: Adam(epsilon=-1e-8), "Adam.epsilon must be in [0, inf), got -1e-08"),
+        (lambda: Adam(weight_decay=math.inf), "Adam.weight_decay must be in [0, inf), got inf"),
+        (lambda: AdamW(beta2=1.0), "AdamW.beta2 must be in [0, 1), got 1.0"),
+        (lambda: AdamW(weight_decay=-0.5), "AdamW.weight_decay must be in [0, inf), got -0.5"),
+        (lambda: SGD(10**400), f"SGD.lr must be in [0, inf), got {10**400}"),
+        (lambda: SGD(decay="l1"), "SGD.decay must be 'l2' or 'decoupled', got 'l1'"),
+        (lambda: AdamW(decay=None), "AdamW.decay must be 'l2' or 'decoupled', got None"),
+        (lambda: SGD(gradient="max"), "SGD.gradient must be 'mean' or 'sum', got 'max'"),
+        (lambda: SGD(nesterov=True), "SGD.nesterov needs a momentum, got momentum=None"),
+    ],
+)
+def test_values_out_of_range(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SGD("0.1"), "SGD.lr must be a real number in [0, inf) or a scheduler, got '0.1' (str)"),
+        (lambda: SGD(None), "SGD.lr must be a real number in [0, inf) or a scheduler, got None (NoneType)"),
+        (lambda: SGD(momentum="0.9"), "SGD.momentum must be a real number in [0, 1], a scheduler, or None, got '0.9' (str)"),
+        (lambda: SGD(momentum=False), "SGD.momentum must be a real number in [0, 1], a scheduler, or None, got False (bool)"),
+        (lambda: Adam(beta1=None), "Adam.beta1 must be a real number in [0, 1) or a scheduler, got None (NoneType)"),
+        (lambda: SGD(Fixed), f"SGD.lr must be a real number in [0, inf) or a scheduler, got {Fixed!r} (the class; call it)"),
+        (lambda: SGD(maximize=1), "SGD.maximize must be True or False, got 1"),
+        (lambda: SGD(momentum=0.9, nesterov="yes"), "SGD.nesterov must be True or False, got 'yes'"),
+        (lambda: Adam(amsgrad=None), "Adam.amsgrad must be True or False, got None"),
+        (lambda: Adam(epsilon_hat=0.0), "Adam.epsilon_hat must be True or False, got 0.0"),
+    ],
+)
+def test_values_of_another_kind(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        make()
+
+
+@numeric
+def test_numbers_outside_the_interval_are_refused(rule: type[Any], field: str, interval: Interval) -> None:
+    for value in outside(interval):
+        with pytest.raises(ValueError, match=re.escape(f"{rule.__name__}.{field} must be {interval}, got {value!r}")):
+            rule(**{field: value})
+
+
+@numeric
+def test_numbers_inside_it_become_floats(rule: type[Any], field: str, interval: Interval) -> None:
+    for value in [*inside(interval), Fraction(1, 3), np.float32(0.1), np.float16(0.5)]:
+        got = getattr(rule(**{field: value}), field)
+        assert type(got) is float
+        assert got == float(value)
+
+
+@numeric
+@pytest.mark.parametrize("value", [True, False, np.True_, "0.5", 0.5j, np.array(0.5), np.ones(1), [0.5], (0.5,)], ids=repr)
+def test_what_is_no_number_is_refused(rule: type[Any], field: str, interval: Interval, value: object) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"{rule.__name__}.{field} must be a real number {interval}")):
+        rule(**{field: value})
+
+
+# Schedulers
+
+
+@numeric
+def test_a_scheduler_is_read_at_each_update(rule: type[Any], field: str, interval: Interval) -> None:
+    for optimizer in [rule(), *(other(rule, choice) for choice in attrs.fields(rule) if "interval" not in choice.metadata)]:
+        asked = []
+
+        def scheduler(state: up.OptimizationState, asked: list[int] = asked) -> np.float32:
+            asked.append(state.iteration)
+            return np.float32(0.25)
+
+        scheduled = attrs.evolve(optimizer, **{field: scheduler})
+        assert getattr(scheduled, field) is scheduler
+        assert asked == []
+        np.testing.assert_array_equal(moved(scheduled), moved(attrs.evolve(optimizer, **{field: 0.25})), strict=True)
+        assert sorted({*asked}) == [1, 2, 3]
+        assert not np.array_equal(moved(scheduled), moved(optimizer))
+
+
+@numeric
+def test_a_reading_outside_the_interval_names_class_and_field(rule: type[Any], field: str, interval: Interval) -> None:
+    for reading in (*outside(interval), True, "0.5", None, np.array(0.5)):
+        scheduler = Reading(reading)
+        weight = np.ones(3)
+        state = up.OptimizationState(epoch=1, iteration=1)
+        with pytest.raises((TypeError, ValueError)) as info:
+            up.get_updater(rule(**{field: scheduler}), state, backend="numpy")("w", np.ones(3), weight)
+        number = isinstance(reading, float)
+        assert info.type is (ValueError if number else TypeError)
+        given = repr(reading) if number else f"{reading!r} ({type(reading).__name__})"
+        wanted = str(interval) if number else f"a real number {interval}"
+        assert str(info.value) == f"{rule.__name__}.{field} must be {wanted}, got {given} from {scheduler!r} at {state!r}"
+        np.testing.assert_array_equal(weight, 1)
+
+
+@attrs.frozen(eq=False)
+class Reading:
+    """A scheduler that says whatever it was told to."""
+
+    value: Any
+
+    def __call__(self, state: up.OptimizationState, /) -> Any:
+        return self.value
+
+
+@rules
+def test_hyperparameters_at_a_clock(rule: type[Any]) -> None:
+    names = {name for other, name, _ in NUMERIC if other is rule}
+    assert vars(rule().at(up.OptimizationState())) == {name: getattr(rule(), name) for name in names}
+    scheduled = rule(lambda state: state.epoch // 2)
+    now, later = (scheduled.at(up.OptimizationState(epoch=epoch)) for epoch in (2, 4))
+    assert (vars(now), vars(later)) == (vars(rule(1.0).at(up.OptimizationState())), vars(rule(2.0).at(up.OptimizationState())))
+    assert type(now.lr) is float
+
+
+# Off
+
+
+@pytest.mark.parametrize(("rule", "field"), OFF)
+@pytest.mark.parametrize("off", [None, Null()])
+def test_none_and_null_are_off(rule: type[Any], field: str, off: object) -> None:
+    optimizer = rule(**{field: off})
+    assert getattr(optimizer, field) is None
+    assert getattr(optimizer.at(up.OptimizationState()), field) is None
+    np.testing.assert_array_equal(moved(optimizer), moved(rule(**{field: NEUTRAL[field]})), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("rule", "field"), [(rule, name) for rule, name, _ in NUMERIC if rule in {SGD, Adam, AdamW} and name not in NEUTRAL]
+)
+def test_all_else_is_always_on(rule: type[Any], field: str) -> None:
+    with pytest.raises(TypeError, match=f"^{rule.__name__}.{field} must be .* or a scheduler, got None \\(NoneType\\)$"):
+        rule(**{field: None})
+    assert getattr(rule(**{field: Null()}).at(up.OptimizationState()), field) == 0
+
+
+@pytest.mark.parametrize(
+    ("momentum", "slots"),
+    [(None, ()), (Null(), ()), (0, ("velocity",)), (Fixed(0.0), ("velocity",)), (lambda state: 0.0, ("velocity",))],
+)
+def test_a_slot_is_kept_unless_momentum_is_off(momentum: Any, slots: tuple[str, ...]) -> None:
+    assert SGD(momentum=momentum).slots == slots
+    np.testing.assert_array_equal(moved(SGD(0.1, momentum=momentum)), moved(SGD(0.1)), strict=True)
+
+
+def test_nesterov_needs_a_momentum_that_is_on() -> None:
+    assert SGD(momentum=0.9, nesterov=True).nesterov
+    assert SGD(momentum=Nadam(), nesterov=True).nesterov
+    with pytest.raises(ValueError, match=r"^SGD.nesterov needs a momentum"):
+        SGD(momentum=Null(), nesterov=True)
+
+
+# Values
+
+
+SHARED = {"weight_decay": None, "decay": "l2", "grad_clip": None, "gradient": "mean", "maximize": False}
+MOMENTS = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "amsgrad": False, "epsilon_hat": False}
+
+
+@pytest.mark.parametrize(
+    ("rule", "defaults"),
+    [
+        (SGD, SHARED | {"lr": 0.01, "momentum": None, "nesterov": False}),
+        (Adam, SHARED | MOMENTS),
+        (AdamW, SHARED | MOMENTS | {"weight_decay": 0.01, "decay": "decoupled"}),
+    ],
+)
+def test_defaults(rule: type[Any], defaults: dict[str, object]) -> None:
+    assert attrs.asdict(rule()) == defaults
+
+
+@rules
+def test_only_the_learning_rate_goes_by_position(rule: type[Any]) -> None:
+    assert rule(0.5) == rule(lr=0.5)
+    with pytest.raises(TypeError, match="positional argument"):
+        rule(0.5, 0.5)
+
+
+@rules
+@pytest.mark.parametrize("name", ["learning_rate", "momentm", "Beta1", "weightdecay", "slots", "formula"])
+def test_misspelt_names_are_refused(rule: type[Any], name: str) -> None:
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+        rule(**{name: 0.5})
+
+
+@pytest.mark.parametrize("rule", [Optimizer, *RULES])
+def test_optimizers_are_frozen(rule: type[Any]) -> None:
+    optimizer = rule()
+    for name in [*(field.name for field in attrs.fields(rule)), "slots", "anything"]:
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            setattr(optimizer, name, 0.25)
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            delattr(optimizer, name)
+    assert optimizer == rule()
+
+
+def changed(rule: type[Any], field: attrs.Attribute[Any]) -> Any:
+    """A value of a field that is not its default."""
+    if isinstance(field.default, bool):
+        return not field.default
+    words = {"decay": {"l2", "decoupled"}, "gradient": {"mean", "sum"}}
+    return 0.37 if "interval" in field.metadata else next(iter(words[field.name] - {field.default}))
+
+
+def other(rule: type[Any], field: attrs.Attribute[Any]) -> Any:
+    """An optimizer that differs from the default one in one field, or in what that field cannot do without."""
+    needed = {"momentum": 0.9} if field.name == "nesterov" else {}
+    return rule(**needed | {field.name: changed(rule, field)})
+
+
+@rules
+def test_equality_and_hash_are_of_all_fields(rule: type[Any]) -> None:
+    others = [other(rule, field) for field in attrs.fields(rule)]
+    for optimizer in [rule(), *others]:
+        optimizer.at(up.OptimizationState())  # what it remembers is no part of its value
+        twins = [copy.copy(optimizer), copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer)), attrs.evolve(optimizer)]
+        for twin in twins:
+            assert twin == optimizer
+            assert hash(twin) == hash(optimizer)
+            np.testing.assert_array_equal(moved(twin), moved(optimizer), strict=True)
+    assert len({rule(), *others}) == 1 + len(others)
+
+
+def test_rules_of_the_same_fields_differ() -> None:
+    assert AdamW(0.1, weight_decay=0.1, decay="l2") != Adam(0.1, weight_decay=0.1)
+
+
+@rules
+def test_an_evolved_optimizer_reads_its_own_numbers(rule: type[Any]) -> None:
+    optimizer = rule(0.25)
+    optimizer.at(up.OptimizationState())
+    assert attrs.evolve(optimizer, lr=0.5).at(up.OptimizationState()).lr == 0.5
+
+
+@rules
+def test_the_representation_shows_what_differs_and_the_learning_rate(rule: type[Any]) -> None:
+    lr = attrs.fields(rule).lr.default
+    assert repr(rule()) == f"{rule.__name__}(lr={lr!r})"
+    for field in attrs.fields(rule):
+        optimizer = other(rule, field)
+        assert f"{field.name}={changed(rule, field)!r}" in repr(optimizer)
+        assert repr(optimizer).startswith(f"{rule.__name__}(lr=")
+        assert eval(repr(optimizer)) == optimizer
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "shown"),
+    [
+        (SGD(), "SGD(lr=0.01)"),
+        (SGD(1, momentum=Null(), maximize=False), "SGD(lr=1.0)"),
+        (SGD(momentum=0.9, nesterov=True), "SGD(lr=0.01, momentum=0.9, nesterov=True)"),
+        (SGD(np.float64(0.01), momentum=Fraction(9, 10), weight_decay=None), "SGD(lr=0.01, momentum=0.9)"),
+        (Adam(beta1=Fraction(9, 10), beta2=np.float64(0.999)), "Adam(lr=0.001)"),
+        (AdamW(weight_decay=None), "AdamW(lr=0.001, weight_decay=None)"),
+        (SGD(up.learning_rate.Exp(0.1)), "SGD(lr=Exp(value=0.1, gamma=0.9, clock='epoch'))"),
+        (Adam(beta2=0.99, epsilon=1e-7), "Adam(lr=0.001, beta2=0.99, epsilon=1e-07)"),
+        (AdamW(decay="l2", weight_decay=0), "AdamW(lr=0.001, weight_decay=0.0, decay='l2')"),
+    ],
+    ids=repr,
+)
+def test_representations(optimizer: Optimizer, shown: str) -> None:
+    assert repr(optimizer) == shown
+
+
+def test_a_reading_is_not_for_writing_to() -> None:
+    optimizer = SGD(0.1)
+    with pytest.raises(AttributeError, match="not for writing to: lr"):
+        optimizer.at(up.OptimizationState()).lr = 5.0
