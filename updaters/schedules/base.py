@@ -34,14 +34,13 @@ def count(schedule: object, clock: Clock, state: OptimizationState) -> int:
     """
     reading = state.epoch if clock == "epoch" else state.iteration - state.held
     if reading < 1:
-        held = f" less {state.held} held" if clock == "iteration" and state.held else ""
         start = (
             "run `for epoch in state.epochs(n)`, or set state.epoch = 1"
             if clock == "epoch"
             else "run `for examples in state.batches(data)`, or add 1 to state.iteration before each update"
         )
         raise ValueError(
-            f"{schedule!r} has no value yet, for the clock's {clock} count stands at {getattr(state, clock)}{held}: {start}, "
+            f"{schedule!r} has no value yet, for the clock's {clock} count stands at {reading}: {start}, "
             "where state is the OptimizationState that get_updater was given"
         )
     return reading
