@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -118,8 +119,9 @@ def normalized_gradient(optimizer: Optimizer, state: OptimizationState, weight: 
     assert dtype is not None
     steps = steps_of(optimizer)
     coefficients = iter(step_coefficients(steps, optimizer, state))
-    w, g = (as_reals(array).astype(dtype) for array in (weight, grad))
-    with np.errstate(all="ignore"):
+    on_device = nullcontext() if isinstance(weight, np.ndarray) else weight.device
+    with np.errstate(all="ignore"), on_device:
+        w, g = (as_reals(array).astype(dtype, order="C") for array in (weight, grad))
         for step in steps:
             w, g = step.apply(w, g) if step.coefficient is None else step.apply(w, g, dtype.type(next(coefficients)))
-    return g.view(weight.dtype.newbyteorder("="))[..., 0] if weight.dtype.kind == "c" else g
+        return g.view(weight.dtype.newbyteorder("="))[..., 0] if weight.dtype.kind == "c" else g

@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from updaters import backends
-from updaters.arrays import Array, check_grad, check_weight, device, extent, slot_dtype
+from updaters.arrays import Array, check_grad, check_weight, device, extent, share_memory, slot_dtype
 from updaters.backends.trace import Recording, record
 from updaters.formula import Formula
 from updaters.gradient import Step, in_front, step_coefficients, steps_of
@@ -214,7 +214,7 @@ class Updater:
                 if start >= end:
                     break
                 (index, weight), (second_index, second_weight) = (weights[n] for n in sorted((place, other)))
-                if _share(weight, second_weight):
+                if share_memory(weight, second_weight):
                     raise ValueError(
                         f"weights {index!r} and {second_index!r} share memory, so the result would depend on their order"
                     )
@@ -302,14 +302,6 @@ def _pairs(grads: Any, weights: Any) -> Iterator[tuple[Any, Array, Array]]:
         kinds = f"{type(grads).__name__} and {type(weights).__name__}"
         raise TypeError(f"step takes grads and weights as two mappings or two sequences, got {kinds}")
     return ((index, grad, weight) for index, grad, weight in pairs if grad is not None)
-
-
-def _share(a: Array, b: Array) -> bool:
-    """Whether two arrays whose extents overlap have an element in common, or might."""
-    try:
-        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]  # any bound is allowed
-    except (np.exceptions.TooHardError, TypeError):  # of CuPy's only the extents are looked at
-        return True
 
 
 def _listed(names: Iterable[object]) -> str:

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from updaters.arrays import Array, device
-from updaters.backends import Backend, Bound
+from updaters.backends import Backend, Bound, load
 from updaters.checks import integer
 
 Index: TypeAlias = str | int | tuple[Any, ...]
@@ -37,7 +37,7 @@ class WeightState:
         index: the weight's index.
         shape: the weight's shape.
         dtype: the weight's dtype.
-        device: the CuPy device the weight is on, or None.
+        device: where the weight is, `"cpu"` or `"cuda:0"` and so on.
         arrays: the slots by name, as they are and not copied.
         scalars: the host numbers by name.
         count: the updates that the weight has had.
@@ -46,7 +46,7 @@ class WeightState:
     index: Index
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    device: Any
+    device: str
     arrays: dict[str, Array]
     scalars: dict[str, float]
     count: int = 0
@@ -75,10 +75,13 @@ class WeightState:
         return sum(int(array.nbytes) for array in self.arrays.values())
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self.index, self.shape, self.dtype, self.device, self.arrays, self.scalars, self.count
+        arrays = {name: array if isinstance(array, np.ndarray) else array.get() for name, array in self.arrays.items()}
+        return self.index, self.shape, self.dtype, self.device, arrays, self.scalars, self.count
 
     def __setstate__(self, values: tuple[Any, ...]) -> None:
         self.__init__(*values)  # type: ignore[misc]
+        if self.device != "cpu":
+            self.arrays = {name: load("cupy").from_host(array, self.device) for name, array in self.arrays.items()}
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -27,6 +27,9 @@ class Backend(Protocol):
     def zeros(self, weight: Any, dtype: Any, /) -> Any:
         """A slot for a weight."""
 
+    def from_host(self, array: Any, device: str, /) -> Any:
+        """A slot that was kept as a NumPy array, on a device."""
+
     def bind(self, recording: Recording, weight: Any, grad: Any, slots: Sequence[Any], /) -> Bound:
         """Bind a formula to a weight's slots, compiled."""
 

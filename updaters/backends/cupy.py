@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import cupy
 import numpy as np
 
-from updaters.arrays import as_reals, compute_dtype, real_dtype
+from updaters.arrays import as_reals, compute_dtype, extent, real_dtype
 from updaters.backends.language import C
 from updaters.backends.trace import Recording
 
@@ -16,12 +16,13 @@ Array: TypeAlias = Any
 
 HALVES = ("float16", "bfloat16")
 
+# Names of our own: CuPy's headers, which come first, take real, complex and others.
 PREAMBLE = """
-typedef %(type)s real;
-#define square_root sqrt%(suffix)s
-#define absolute fabs%(suffix)s
-#define infinity __longlong_as_double(0x7ff0000000000000LL)
-#define not_a_number __longlong_as_double(0x7ff8000000000000LL)
+typedef %(type)s up_real;
+#define up_sqrt sqrt%(suffix)s
+#define up_abs fabs%(suffix)s
+#define up_infinity __longlong_as_double(0x7ff0000000000000LL)
+#define up_nan __longlong_as_double(0x7ff8000000000000LL)
 __device__ __forceinline__ float load_float16(unsigned short bits) {
     float number;
     asm("cvt.f32.f16 %%0, %%1;" : "=f"(number) : "h"(bits));
@@ -46,13 +47,15 @@ __device__ __forceinline__ unsigned short store_bfloat16(float number) {
 def write(recording: Recording, dtypes: Sequence[str]) -> str:
     """The C of one element's update: of arrays a0, a1, ... and float64 coefficients c0, c1, ..."""
     count = len(recording.arrays)
-    lines = ["const real zero = 0, one = 1;"]
+    lines = []
+    if any(node.operation == "sign" for node in recording.nodes):
+        lines.append("const up_real zero = 0, one = 1;")
     for number, dtype in enumerate(dtypes):
-        lines.append(f"const real x{number} = {f'load_{dtype}(a{number})' if dtype in HALVES else f'a{number}'};")
-    lines += [f"const real x{count + number} = c{number};" for number in range(len(recording.scalars))]
+        lines.append(f"const up_real x{number} = {f'load_{dtype}(a{number})' if dtype in HALVES else f'a{number}'};")
+    lines += [f"const up_real x{count + number} = c{number};" for number in range(len(recording.scalars))]
     for node, name, expression in C.lines(recording, "scalar", "array", "mask"):
-        cast = f"(real)({expression})" if node.operation == "constant" else expression
-        lines.append(f"const {'bool' if node.kind == 'mask' else 'real'} {name} = {cast};")
+        cast = f"(up_real)({expression})" if node.operation == "constant" else expression
+        lines.append(f"const {'bool' if node.kind == 'mask' else 'up_real'} {name} = {cast};")
     for output, target in zip(recording.outputs, recording.targets, strict=True):
         new = f"store_{dtypes[target]}(x{output})" if dtypes[target] in HALVES else f"x{output}"
         lines.append(f"a{target} = {new};")
@@ -84,7 +87,8 @@ class Bound:
         """The update, ready to run; None where the binding does not fit this gradient."""
         if grad.dtype != self.grad_dtype:
             return None
-        if any(cupy.may_share_memory(grad, array) for array in (weight, *self.slots)):
+        start, end = extent(grad)  # by address, since CuPy's own test knows only memory that CuPy has allocated
+        if any(low < end and start < high for low, high in map(extent, (weight, *self.slots))):
             with grad.device:
                 grad = grad.copy()
         return self.kernel, weight.device, (_as_stored(grad), *coefficients, _as_stored(weight), *self.views)
@@ -109,6 +113,11 @@ class CupyBackend:
         """A slot: zeros in the weight's shape, on its device."""
         with weight.device:
             return cupy.zeros(weight.shape, dtype)
+
+    def from_host(self, array: Any, device: str) -> Array:
+        """A copy of a NumPy array on a device, `"cuda:0"` and so on."""
+        with cupy.cuda.Device(int(device.removeprefix("cuda:"))):
+            return cupy.asarray(array)
 
     def bind(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> Bound:
         """Bind a formula to a weight's slots, compiled for its device."""

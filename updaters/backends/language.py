@@ -68,4 +68,4 @@ class Language:
 
 
 PYTHON = Language("({1} if {0} else {2})", "not {0}", "sqrt({0})", "abs({0})", "inf", "nan")
-C = Language("({0} ? {1} : {2})", "!{0}", "square_root({0})", "absolute({0})", "infinity", "not_a_number")
+C = Language("({0} ? {1} : {2})", "!{0}", "up_sqrt({0})", "up_abs({0})", "up_infinity", "up_nan")

@@ -62,7 +62,8 @@ def write(recording: Recording, dtypes: Sequence[str], compute: str) -> str:
             "        return True",
         ]
     lines += [f"    {array} = {array}[low:high]" for array in arrays]
-    lines += [f"    zero = {compute}(0.0)", f"    one = {compute}(1.0)"]
+    if any(node.operation == "sign" for node in recording.nodes):
+        lines += [f"    zero = {compute}(0.0)", f"    one = {compute}(1.0)"]
     lines += [f"    x{first_scalar + number} = {compute}({scalar})" for number, scalar in enumerate(scalars)]
     for node, name, expression in PYTHON.lines(recording, "scalar"):
         lines.append(f"    {name} = {f'{compute}({expression})' if node.operation == 'constant' else expression}")

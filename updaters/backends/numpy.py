@@ -200,6 +200,10 @@ class NumpyBackend:
         flags = weight.flags
         return np.zeros(weight.shape, dtype, order="F" if flags.f_contiguous and not flags.c_contiguous else "C")
 
+    def from_host(self, array: Array, device: str) -> Array:
+        """The array itself."""
+        return array
+
     def bind(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> Bound:
         """Bind a formula to a weight's slots, written out and compiled."""
         return Bound(recording, weight, grad, slots)
