@@ -83,9 +83,8 @@ cuda = SimpleNamespace(Device=Device)
 class ndarray(NDArrayOperatorsMixin):
     """An array on a device. As much of CuPy's as updaters use, and what tests need to make and read one."""
 
-    def __init__(self, host: np.ndarray[Any, Any], device: int, memory: int | None = None) -> None:
+    def __init__(self, host: np.ndarray[Any, Any], device: int) -> None:
         self._host, self._device = host, device
-        self._memory = host.ctypes.data if memory is None else memory  # the address of the allocation
 
     shape = property(lambda self: self._host.shape)
     dtype = property(lambda self: self._host.dtype)
@@ -96,7 +95,6 @@ class ndarray(NDArrayOperatorsMixin):
     strides = property(lambda self: self._host.strides if self.size else (0,) * self.ndim)  # an empty array's are 0 there
     device = property(lambda self: Device(self._device))
     data = property(lambda self: SimpleNamespace(ptr=self._host.ctypes.data))
-    T = property(lambda self: self.transpose())
 
     @property
     def flags(self) -> SimpleNamespace:
@@ -104,7 +102,7 @@ class ndarray(NDArrayOperatorsMixin):
         return SimpleNamespace(c_contiguous=flags.c_contiguous, f_contiguous=flags.f_contiguous)  # no aligned, no carray
 
     def _view(self, host: np.ndarray[Any, Any]) -> ndarray:
-        return ndarray(host, self._device, self._memory)
+        return ndarray(host, self._device)
 
     def __getitem__(self, key: Any) -> ndarray:
         return self._view(self._host[(*key, ...) if isinstance(key, tuple) and ... not in key else key])
@@ -114,9 +112,6 @@ class ndarray(NDArrayOperatorsMixin):
 
     def transpose(self, *axes: int) -> ndarray:
         return self._view(self._host.transpose(*axes))
-
-    def reshape(self, *shape: int) -> ndarray:
-        return self._view(self._host.reshape(*shape))
 
     def copy(self, order: Any = "C") -> ndarray:
         return ndarray(self._host.copy(order), Device().id)
@@ -146,11 +141,6 @@ class ndarray(NDArrayOperatorsMixin):
         hosts = [here(value) if isinstance(value, ndarray) else value for value in inputs]
         return ndarray(np.asarray(ufunc(*hosts)), self._device)
 
-    def __array_function__(self, function: Callable[..., Any], types: object, args: Any, kwargs: Any) -> Any:
-        if function is np.shares_memory:
-            raise NotImplementedError("Not supported for integer `max_work`.")
-        return NotImplemented
-
     def __deepcopy__(self, memo: object) -> ndarray:
         with self.device:
             return self.copy()
@@ -170,21 +160,12 @@ def zeros(shape: Any, dtype: Any = float) -> ndarray:
     return asarray(np.zeros(shape, dtype))
 
 
-def zeros_like(array: ndarray, dtype: Any = None) -> ndarray:
-    return asarray(np.zeros_like(array._host, dtype))
-
-
 def asarray(host: Any) -> ndarray:
     return ndarray(np.array(host), Device().id)
 
 
 def broadcast_to(array: ndarray, shape: tuple[int, ...]) -> ndarray:
     return array._view(np.broadcast_to(array._host, shape))
-
-
-def may_share_memory(a: ndarray, b: ndarray) -> bool:
-    # As CuPy does: what is lent by other libraries may overlap and not be found.
-    return (a._device, a._memory) == (b._device, b._memory) and np.may_share_memory(a._host, b._host)
 
 
 # Kernels. CUDA's own words are given to gcc as functions and macros, PTX as the calls that do the same.

@@ -223,6 +223,8 @@ def test_weights_of_a_step_that_share_memory_are_refused(cupy: Any) -> None:
     assert (len(update.slots), update.state.iteration) == (0, 0)
     update.step([ones(cupy, 3), ones(cupy, 3)], [memory[:3], memory[3:]])
     assert same(take(memory), np.full(6, 0.5, np.float32))
+    update.step([ones(cupy, 3)] * 2, [memory[::2], memory[1::2]])  # one between the other's elements
+    assert same(take(memory), np.zeros(6, np.float32))
 
 
 # Transactions, copies.

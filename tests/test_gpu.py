@@ -380,6 +380,8 @@ def test_weights_of_a_step_that_share_memory_are_refused(cupy: Any) -> None:
     assert same(take(memory), np.ones(6, np.float32))
     update.step([cupy.ones(3, np.float32)] * 2, [memory[:3], memory[3:]])
     assert same(take(memory), np.full(6, 0.5, np.float32))
+    update.step([cupy.ones(3, np.float32)] * 2, [memory[::2], memory[1::2]])  # one between the other's elements
+    assert same(take(memory), np.zeros(6, np.float32))
 
 
 def test_the_example_runs(cupy: Any, tmp_path: Path) -> None:
