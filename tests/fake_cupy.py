@@ -113,6 +113,8 @@ class ndarray(NDArrayOperatorsMixin):
     def transpose(self, *axes: int) -> ndarray:
         return self._view(self._host.transpose(*axes))
 
+    T = property(transpose)
+
     def copy(self, order: Any = "C") -> ndarray:
         return ndarray(self._host.copy(order), Device().id)
 
@@ -156,8 +158,8 @@ def here(array: ndarray) -> np.ndarray[Any, Any]:
     return array._host
 
 
-def zeros(shape: Any, dtype: Any = float) -> ndarray:
-    return asarray(np.zeros(shape, dtype))
+def zeros(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:
+    return asarray(np.zeros(shape, dtype, order))
 
 
 def asarray(host: Any) -> ndarray:

@@ -23,7 +23,7 @@ MODULES = {
 LAYERS = [
     {"checks"},
     {"state", "arrays", "formula"},
-    {"protocols"},
+    {"protocols", "memory"},
     {"schedules", "backends"},
     {"learning_rate", "momentum", "optimizers", "weight_state"},
     {"gradient"},

@@ -218,3 +218,22 @@ def test_normalized_gradient_is_what_the_rule_gets() -> None:
         w, g = (array.real.astype(np.float64) for array in (weight, gradient))
         by_hand = -np.clip(g / 3, -0.2, 0.2) + 0.1 * w
         np.testing.assert_allclose(normalized.real, by_hand, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "auto"])
+@pytest.mark.parametrize("size", [3, 100_000])
+def test_a_gradient_may_lie_in_another_weight_of_the_step(size: int, backend: str) -> None:
+    memory = np.arange(3.0 * size)
+    x, y, z = memory[:size], memory[size : 2 * size], np.array(memory[2 * size :])
+    weights = {"x": x, "y": y, "z": z}
+    grads = {"x": y[::-1], "y": x, "z": memory[size // 2 :][:size]}
+    expected = {name: weight - 0.5 * grads[name] for name, weight in weights.items()}
+    update = up.get_updater(up.SGD(0.5), backend=backend)
+    update.step(grads, weights)
+    for name, weight in weights.items():
+        assert np.array_equal(weight, expected[name])
+    for _ in range(2):  # weights that are known to lie apart
+        expected = {name: weight - 0.5 * grads[name] for name, weight in weights.items()}
+        update.step(grads, weights)
+        for name, weight in weights.items():
+            assert np.array_equal(weight, expected[name])

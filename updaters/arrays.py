@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -132,34 +132,3 @@ def _check_array(array: Array, what: str) -> Array:
 def device(array: Array) -> str:
     """Where an array is: `"cpu"`, or `"cuda:0"` and so on."""
     return "cpu" if isinstance(array, np.ndarray) else f"cuda:{array.device.id}"
-
-
-def extent(array: Array) -> tuple[int, int]:
-    """The first address that an array's elements occupy, and the first beyond them."""
-    start = array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data.ptr
-    spans = [stride * (length - 1) for stride, length in zip(array.strides, array.shape, strict=True)]
-    if array.size == 0:
-        return start, start
-    return start + sum(span for span in spans if span < 0), start + sum(span for span in spans if span > 0) + array.itemsize
-
-
-def share_memory(a: Array, b: Array) -> bool:
-    """Whether two arrays have an element in common; or might, where that is too hard to tell."""
-    try:
-        return np.shares_memory(_shadow(a), _shadow(b), max_work=10_000)  # type: ignore[arg-type]  # any bound is allowed
-    except np.exceptions.TooHardError:
-        return True
-
-
-def _shadow(array: Array) -> np.ndarray[Any, Any]:
-    """A NumPy array at the same addresses, to reason about and never to read."""
-    if isinstance(array, np.ndarray):
-        return array
-
-    class Interface:
-        __array_interface__: ClassVar = {
-            "version": 3, "typestr": f"|V{array.itemsize}", "shape": array.shape, "strides": array.strides,
-            "data": (array.data.ptr, True),
-        }  # fmt: skip
-
-    return np.asarray(Interface())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
@@ -12,10 +11,11 @@ import attrs
 import numpy as np
 
 from updaters import backends
-from updaters.arrays import Array, check_grad, check_weight, device, extent, share_memory, slot_dtype
+from updaters.arrays import Array, check_grad, check_weight, device, slot_dtype
 from updaters.backends.trace import Recording, record
 from updaters.formula import Formula
 from updaters.gradient import Step, in_front, step_coefficients, steps_of
+from updaters.memory import Places
 from updaters.optimizers.base import Optimizer
 from updaters.state import OptimizationState
 from updaters.weight_state import Index, WeightState, check_index
@@ -81,7 +81,7 @@ class Updater:
         self._owns_clock = state is None
         self._last_iteration = self.state.iteration
         self._known: dict[Index, WeightState] = {}
-        self._apart: list[weakref.ref[Any]] = []
+        self._places = Places()
         self._optimizer, self._rule = optimizer, Rule.of(optimizer)
 
     def __call__(self, index: Index, grad: Array, weight: Array) -> None:
@@ -122,7 +122,10 @@ class Updater:
         worked_out: WorkedOut = {}
         pairs = list(_pairs(grads, weights))
         prepared = [self._prepare(index, grad, weight, state, worked_out) for index, grad, weight in pairs]
-        self._check_apart([(index, weight) for index, _, weight in pairs])
+        self._places.take([(index, weight) for index, _, weight in pairs])
+        for place, (index, grad, weight) in enumerate(pairs):
+            if self._places.hold(grad, place):
+                prepared[place] = self._prepare(index, grad.copy(), weight, state, worked_out)
         jobs: dict[Any, list[Any]] = {}
         for known, _, job in prepared:
             jobs.setdefault(known.backend, []).append(job)
@@ -202,24 +205,6 @@ class Updater:
         arrays = {name: backend.zeros(weight, dtype) for name in self._optimizer.slots}
         return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, dict(self._optimizer.scalars))
 
-    def _check_apart(self, weights: Sequence[tuple[Any, Array]]) -> None:
-        """Raise if weights of one step share memory; what was found apart last time is not looked at again."""
-        if len(weights) == len(self._apart) and all(
-            ref() is weight for ref, (_, weight) in zip(self._apart, weights, strict=True)
-        ):
-            return
-        placed = sorted((*extent(weight), place) for place, (_, weight) in enumerate(weights))
-        for position, (_, end, place) in enumerate(placed):
-            for start, _, other in placed[position + 1 :]:
-                if start >= end:
-                    break
-                (index, weight), (second_index, second_weight) = (weights[n] for n in sorted((place, other)))
-                if share_memory(weight, second_weight):
-                    raise ValueError(
-                        f"weights {index!r} and {second_index!r} share memory, so the result would depend on their order"
-                    )
-        self._apart = [weakref.ref(weight) for _, weight in weights]
-
     def _backend_for(self, weight: Array, index: Index) -> backends.Backend:
         of = "numpy" if isinstance(weight, np.ndarray) else "cupy"
         if self.backend == "auto":
@@ -241,7 +226,7 @@ class Updater:
 
     def __setstate__(self, values: dict[str, Any]) -> None:
         self.__dict__.update(values)
-        self._apart = []
+        self._places = Places()
         self._rule = Rule.of(self._optimizer)
 
     def __repr__(self) -> str:

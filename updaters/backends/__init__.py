@@ -79,4 +79,4 @@ def best(library: str) -> Backend:
 
 
 def _installed(name: str) -> bool:
-    return name in sys.modules or importlib.util.find_spec(name) is not None
+    return sys.modules.get(name) is not None or importlib.util.find_spec(name) is not None

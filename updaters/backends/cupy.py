@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import cupy
 import numpy as np
 
-from updaters.arrays import as_reals, compute_dtype, extent, real_dtype
+from updaters.arrays import as_reals, compute_dtype, memory_order, real_dtype
 from updaters.backends.language import C
 from updaters.backends.trace import Recording
+from updaters.memory import extent
 
 Array: TypeAlias = Any
 
@@ -69,7 +71,7 @@ def kernel(recording: Recording, dtypes: Sequence[str], compute: str) -> Any:
         ", ".join([f"{stored[1]} a1", *(f"float64 c{number}" for number in range(len(recording.scalars)))]),
         ", ".join(f"{stored[target]} a{target}" for target in recording.targets),
         write(recording, dtypes),
-        f"updaters_{recording.name}",
+        "updaters_" + re.sub(r"\W", "_", recording.name, flags=re.ASCII),
         preamble=PREAMBLE % ({"type": "float", "suffix": "f"} if compute == "float32" else {"type": "double", "suffix": ""}),
         no_return=True,
         options=("--fmad=false",),
@@ -81,7 +83,6 @@ class Bound:
 
     def __init__(self, kernel: Any, weight: Array, grad: Array, slots: Sequence[Array]) -> None:
         self.kernel, self.slots, self.grad_dtype = kernel, slots, grad.dtype
-        self.views = [_as_stored(slot) for slot in slots]
 
     def job(self, weight: Array, grad: Array, coefficients: Sequence[float]) -> Job | None:
         """The update, ready to run; None where the binding does not fit this gradient."""
@@ -91,7 +92,11 @@ class Bound:
         if any(low < end and start < high for low, high in map(extent, (weight, *self.slots))):
             with grad.device:
                 grad = grad.copy()
-        return self.kernel, weight.device, (_as_stored(grad), *coefficients, _as_stored(weight), *self.views)
+        arrays = [weight, grad, *self.slots]
+        if memory_order(arrays) == "F":  # CuPy walks through arrays in C order
+            arrays = [array.T for array in arrays]
+        weight_view, grad_view, *slots = map(_as_stored, arrays)
+        return self.kernel, weight.device, (grad_view, *coefficients, weight_view, *slots)
 
 
 Job: TypeAlias = tuple[Any, Any, tuple[Any, ...]]
@@ -110,9 +115,10 @@ class CupyBackend:
     name = "cupy"
 
     def zeros(self, weight: Array, dtype: Any) -> Array:
-        """A slot: zeros in the weight's shape, on its device."""
+        """A slot: zeros in the weight's shape, on its device, in Fortran order where the weight is."""
+        flags = weight.flags
         with weight.device:
-            return cupy.zeros(weight.shape, dtype)
+            return cupy.zeros(weight.shape, dtype, order="F" if flags.f_contiguous and not flags.c_contiguous else "C")
 
     def from_host(self, array: Any, device: str) -> Array:
         """A copy of a NumPy array on a device, `"cuda:0"` and so on."""

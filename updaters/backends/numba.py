@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import llvmlite
 import numba
 import numpy as np
+from numba.core import registry
 from numba.core.caching import FunctionCache
 
 from updaters.arrays import compute_dtype, flat, memory_order, real_dtype
@@ -88,45 +89,54 @@ def compiled(text: str, signature: Any) -> Kernel:
         exec(compile(text, "<formula as a loop>", "exec"), namespace)
         kernel: Kernel = numba.njit(signature, **options)(namespace["kernel"])
         return kernel
-    for attempt in ("as it is found", "with the cache emptied"):
+    for _ in ("as it is found", "with the cache emptied"):
         try:
             kernel = numba.njit(signature, cache=True, **options)(function)
             return kernel
-        except Exception:  # a truncated or foreign file can raise almost anything
-            if attempt == "with the cache emptied":
-                break
-            FunctionCache(function).flush()
+        except Exception:  # a truncated or foreign file can raise almost anything, and so can a full disk
+            with suppress(Exception):
+                FunctionCache(function).flush()
     kernel = numba.njit(signature, **options)(function)
     return kernel
 
 
 def _module(text: str) -> ModuleType:
     """The module with this text, from a file that all processes share, since numba keeps kernels beside files."""
-    seed = "\n".join([text, numba.__version__, llvmlite.__version__, sys.version, _halves_text()])
+    processor = repr(registry.cpu_target.target_context.codegen().magic_tuple())
+    seed = "\n".join([text, numba.__version__, llvmlite.__version__, sys.version, processor, _halves_text()])
     name = f"updaters_{hashlib.sha256(seed.encode()).hexdigest()[:24]}"
     if name in sys.modules:
         return sys.modules[name]
-    folder = cache_folder()
+    folder = cache_folder().absolute()
     path = folder / f"{name}.py"
-    if not path.is_file() or path.read_text() != text:
+    if not path.is_file() or path.read_bytes() != text.encode():
         folder.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(text.encode())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+    module = ModuleType(name)
     sys.modules[name] = module  # numba looks it up by name, from within
-    spec.loader.exec_module(module)
+    try:
+        # Not imported: there would be a .pyc, one more file that can be damaged.
+        exec(compile(text, str(path), "exec"), vars(module))
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 
 def cache_folder() -> Path:
     """Where compiled kernels are kept: `UPDATERS_CACHE_DIR`, or `updaters` in the user's own cache folder."""
     chosen = os.environ.get("UPDATERS_CACHE_DIR")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "updaters"
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "updaters"
 
 
 def _halves_text() -> str:
@@ -178,7 +188,7 @@ class NumbaBackend(plain.NumpyBackend):
     name = "numba"
 
     def __init__(self) -> None:
-        self._compiling = threading.Lock()
+        self._compiling = threading.RLock()
 
     def bind(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> Any:
         """Bind a formula to a weight's slots, compiled where these arrays can be, and else for NumPy."""
@@ -199,6 +209,8 @@ class NumbaBackend(plain.NumpyBackend):
 
     def _compile(self, recording: Recording, dtypes: Sequence[np.dtype[Any]]) -> Kernel | None:
         names = [dtype.name for dtype in dtypes]
+        if numba.config.DISABLE_JIT:
+            return None
         if not all(dtype.isnative for dtype in dtypes) or ("float16" in names and not has_float16()):
             return None
         compute = compute_dtype(dtypes[0])
@@ -210,33 +222,32 @@ class NumbaBackend(plain.NumpyBackend):
 
     def run(self, jobs: Sequence[Any]) -> None:
         """Run jobs that are ready, in equal spans on all threads where there is enough to do."""
-        loops: list[Job] = []
+        loops: list[Job] = [job for job in jobs if not isinstance(job, plain.Job)]
+        total = sum([arrays[0].size for _, arrays, _ in loops])
+        # The crew comes first: it is refused where its number of threads is none, and nothing has been written yet.
+        team = crew() if total >= PARALLEL + PIECE * len(loops) else None
         for job in jobs:
             if isinstance(job, plain.Job):
                 job.run()
-            else:
-                loops.append(job)
-        total = sum([arrays[0].size for _, arrays, _ in loops])
-        if total < PARALLEL + PIECE * len(loops):
-            for job in loops:
-                run_part(job, 0, job[1][0].size)
+        refused: list[Job] = []
+        if team is None:
+            run_span([(job, 0, job[1][0].size) for job in loops], refused)
         else:
-            team = crew()
-            team.run([partial(run_span, pieces) for pieces in spans(loops, total, team.size)])
+            team.run([partial(run_span, pieces, refused) for pieces in spans(loops, total, team.size)])
+        for kernel, arrays, coefficients in {id(job): job for job in refused}.values():
+            kernel(arrays[0], arrays[1].copy(), *arrays[2:], 0, arrays[0].size, *coefficients)
 
 
-def run_part(job: Job, low: int, high: int) -> None:
-    """Update the elements low to high of one weight."""
-    kernel, arrays, coefficients = job
-    if kernel(*arrays, low, high, *coefficients):
-        # The kernel refused, having written nothing: the gradient shares memory with what it would write.
-        kernel(arrays[0], arrays[1].copy(), *arrays[2:], low, high, *coefficients)
+def run_span(pieces: Sequence[tuple[Job, int, int]], refused: list[Job]) -> None:
+    """Update one thread's share.
 
-
-def run_span(pieces: Sequence[tuple[Job, int, int]]) -> None:
-    """Update one thread's share."""
+    A kernel refuses, having written nothing, where the gradient shares memory with what it would write. It
+    refuses every share of that weight, so its gradient may be copied when all threads are done.
+    """
     for job, low, high in pieces:
-        run_part(job, low, high)
+        kernel, arrays, coefficients = job
+        if kernel(*arrays, low, high, *coefficients):
+            refused.append(job)
 
 
 def spans(jobs: Sequence[Job], total: int, count: int) -> list[list[tuple[Job, int, int]]]:
@@ -258,6 +269,17 @@ def spans(jobs: Sequence[Job], total: int, count: int) -> list[list[tuple[Job, i
     return pieces
 
 
+_BACKEND = NumbaBackend()  # made here, where the lock on imports sees to it that there is one
+
+
 def backend() -> NumbaBackend:
     """The backend of this module."""
-    return NumbaBackend()
+    return _BACKEND
+
+
+if hasattr(os, "register_at_fork"):  # no fork while a kernel is compiled: its locks would stay locked in the child
+    os.register_at_fork(
+        before=_BACKEND._compiling.acquire,
+        after_in_parent=_BACKEND._compiling.release,
+        after_in_child=_BACKEND._compiling.release,
+    )

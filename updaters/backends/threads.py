@@ -24,58 +24,97 @@ def thread_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Crew:
-    """The caller and `size - 1` threads that wait for work."""
+class Order:
+    """A piece of work on offer. Whoever takes it first does it, a thread of the crew or the caller itself."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._busy = threading.Lock()
-        self._orders: list[SimpleQueue[Work]] = [SimpleQueue() for _ in range(size - 1)]
-        self._reports: SimpleQueue[BaseException | None] = SimpleQueue()
-        for orders in self._orders:
-            threading.Thread(target=self._serve, args=(orders,), name="updaters", daemon=True).start()
+    def __init__(self, work: Work) -> None:
+        self._work: Work | None = work
+        self._takers: dict[str, object] = {}
+        self._failure: BaseException | None = None
+        self._finished = False
+        self._gate = threading.Lock()
+        self._gate.acquire()
 
-    def _serve(self, orders: SimpleQueue[Work]) -> None:
-        while True:
-            work = orders.get()
-            try:
-                work()
-                self._reports.put(None)
-            except BaseException as error:
-                self._reports.put(error)
+    def take(self, who: object) -> bool:
+        """Whether the order is `who`'s; asking twice answers the same, so an interruption in between does no harm."""
+        return self._takers.setdefault("first", who) is who
 
-    def run(self, works: Sequence[Work]) -> None:
-        """Run at most `size` pieces of work at once and return when all are done.
-
-        While the crew is at work for another thread, the caller does everything itself.
-        """
-        if len(works) < 2 or not self._busy.acquire(blocking=False):
-            for work in works:
-                work()
+    def carry_out(self, who: object) -> None:
+        """Do the work, unless another has taken it."""
+        if not self.take(who):
             return
         try:
-            first, *others = works
-            for orders, work in zip(self._orders, others, strict=False):
-                orders.put(work)
-            failures: list[BaseException | None] = []
-            try:
-                first()
-            finally:
-                # Even where the caller is interrupted, nothing is written any more once this returns.
-                failures = [self._wait() for _ in others]
-            for failure in failures:
-                if failure is not None:
-                    raise failure
-        finally:
-            self._busy.release()
+            assert self._work is not None
+            self._work()
+        except BaseException as error:
+            self._failure = error
+        self._work = None  # its arrays are not kept alive by a thread that waits
+        self._finished = True
+        self._gate.release()
 
-    def _wait(self) -> BaseException | None:
-        interruption: BaseException | None = None
-        while True:
+    def settle(self, who: object) -> None:
+        """Take the order back, or wait for the thread that has it. May be interrupted, and then called again."""
+        if self.take(who):
+            self._work = None
+        else:
+            while not self._finished:
+                self._gate.acquire()
+
+    def check(self) -> None:
+        """Raise what the work raised."""
+        if self._failure is not None:
+            raise self._failure
+
+
+class Crew:
+    """The caller and at most `size - 1` threads that wait for work. Several callers may share it."""
+
+    def __init__(self, size: int) -> None:
+        self._queues: list[SimpleQueue[Order]] = []
+        for _ in range(size - 1):
+            queue: SimpleQueue[Order] = SimpleQueue()
             try:
-                return self._reports.get() or interruption
-            except KeyboardInterrupt as error:
-                interruption = error
+                threading.Thread(target=_serve, args=(queue,), name="updaters", daemon=True).start()
+            except RuntimeError:  # there are no more threads to be had, or the interpreter is on its way out
+                break
+            self._queues.append(queue)
+        self.size = 1 + len(self._queues)
+
+    def run(self, works: Sequence[Work]) -> None:
+        """Run pieces of work side by side and return when all are done.
+
+        The caller does the first, and what no thread has begun by then.
+        """
+        if not works:
+            return
+        me = object()
+        orders = [Order(work) for work in works[1:]]
+        try:
+            for queue, order in zip(self._queues, orders, strict=False):
+                queue.put(order)
+            works[0]()
+            for order in orders:
+                order.carry_out(me)
+        finally:
+            # Even where the caller is interrupted, nothing is written any more once this returns.
+            interruption: BaseException | None = None
+            while True:
+                try:
+                    for order in orders:
+                        order.settle(me)
+                    break
+                except BaseException as error:
+                    interruption = error
+        if interruption is not None:
+            raise interruption
+        for order in orders:
+            order.check()
+
+
+def _serve(queue: SimpleQueue[Order]) -> None:
+    me = object()
+    while True:
+        queue.get().carry_out(me)
 
 
 _crew: Crew | None = None

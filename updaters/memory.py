@@ -1,0 +1,91 @@
+"""Where arrays lie in memory, and which of them lie in each other."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from updaters.arrays import Array
+
+
+class Places:
+    """Where the weights of a step lie. The same weights are looked at once, however many steps they take."""
+
+    def __init__(self) -> None:
+        self._weights: list[weakref.ref[Any]] = []
+        self._extents: list[tuple[int, int]] = []
+        self._owners: set[int] = set()
+
+    def take(self, weights: Sequence[tuple[Any, Array]]) -> None:
+        """Look where weights, given with their indices, lie.
+
+        Raises:
+            ValueError: two of them share memory.
+        """
+        known = self._weights
+        if len(weights) == len(known) and all(ref() is weight for ref, (_, weight) in zip(known, weights, strict=True)):
+            return
+        extents = [extent(weight) for _, weight in weights]
+        placed = sorted((start, end, place) for place, (start, end) in enumerate(extents))
+        for position, (_, end, place) in enumerate(placed):
+            for start, _, other in placed[position + 1 :]:
+                if start >= end:
+                    break
+                (index, weight), (other_index, other_weight) = (weights[n] for n in sorted((place, other)))
+                if share_memory(weight, other_weight):
+                    raise ValueError(
+                        f"weights {index!r} and {other_index!r} share memory, so the result would depend on their order"
+                    )
+        self._weights = [weakref.ref(weight) for _, weight in weights]
+        self._extents = extents
+        self._owners = {id(owner(weight)) for _, weight in weights if isinstance(weight, np.ndarray)}
+
+    def hold(self, grad: Array, place: int) -> bool:
+        """Whether the gradient of the weight at a place lies where another weight does."""
+        if isinstance(grad, np.ndarray):
+            whole = owner(grad)
+            if whole.base is None and id(whole) not in self._owners:
+                return False
+        start, end = extent(grad)
+        return any(low < end and start < high for n, (low, high) in enumerate(self._extents) if n != place)
+
+
+def owner(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array that an array is a view of, or itself."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def extent(array: Array) -> tuple[int, int]:
+    """The first address that an array's elements occupy, and the first beyond them."""
+    start = array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data.ptr
+    spans = [stride * (length - 1) for stride, length in zip(array.strides, array.shape, strict=True)]
+    if array.size == 0:
+        return start, start
+    return start + sum(span for span in spans if span < 0), start + sum(span for span in spans if span > 0) + array.itemsize
+
+
+def share_memory(a: Array, b: Array) -> bool:
+    """Whether two arrays have an element in common; or might, where that is too hard to tell."""
+    try:
+        return np.shares_memory(_shadow(a), _shadow(b), max_work=10_000)  # type: ignore[arg-type]  # any bound is allowed
+    except np.exceptions.TooHardError:
+        return True
+
+
+def _shadow(array: Array) -> np.ndarray[Any, Any]:
+    """A NumPy array at the same addresses, to reason about and never to read."""
+    if isinstance(array, np.ndarray):
+        return array
+
+    class Interface:
+        __array_interface__: ClassVar = {
+            "version": 3, "typestr": f"|V{array.itemsize}", "shape": array.shape, "strides": array.strides,
+            "data": (array.data.ptr, True),
+        }  # fmt: skip
+
+    return np.asarray(Interface())
