@@ -112,7 +112,16 @@ def test_the_parameters_of_a_formula_are_weight_gradient_slots_coefficients() ->
         recorded(lambda w, g, *rest: w)
 
 
-def test_coefficients_must_be_the_formulas() -> None:
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"stop": 1.0}, "got 'stop'"),
+        ({}, "got nothing"),
+        ({"step": 1.0, "more": 1.0}, "got 'more', 'step'"),
+        ({"step": None}, "NoneType"),
+    ],
+)
+def test_coefficients_must_be_the_formulas(given: Any, message: str) -> None:
     @attrs.frozen(repr=False)
     class Rule(up.Optimizer):
         lr: up.Schedulable = rate(0.7)
@@ -123,10 +132,10 @@ def test_coefficients_must_be_the_formulas() -> None:
             return w - step * g
 
         def coefficients(self, state: up.OptimizationState, t: int) -> dict[str, float]:
-            return {"stop": 1.0}
+            return given
 
     weight = np.ones(2)
-    with pytest.raises(TypeError, match="Rule.coefficients must give 'step', got 'stop'"):
+    with pytest.raises(TypeError, match=message):
         up.get_updater(Rule())("w", np.ones(2), weight)
 
 

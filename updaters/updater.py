@@ -27,32 +27,36 @@ class Rule:
 
     steps: tuple[Step, ...]
     coefficients: tuple[str, ...]
-    names: frozenset[str]
+    scalars: tuple[str, ...]
     recording: Recording
 
     @classmethod
     def of(cls, optimizer: Optimizer) -> Rule:
         """The rule of an optimizer; the same for all that differ in numbers only."""
-        return _rule(
-            steps_of(optimizer), optimizer.formula, tuple(optimizer.slots), frozenset(optimizer.scalars), type(optimizer).__name__
-        )
+        kept = tuple(optimizer.slots), tuple(optimizer.scalars)
+        return _rule(steps_of(optimizer), optimizer.formula, *kept, type(optimizer).__name__)
 
     def work_out(
         self, optimizer: Optimizer, state: OptimizationState, t: int, scalars: Mapping[str, float]
     ) -> tuple[list[float], dict[str, float]]:
         """The coefficients of steps and formula in their order, and the scalars' new values."""
         values = optimizer.coefficients(state, t, **scalars)
-        if values.keys() != self.names:
-            raise TypeError(f"{type(optimizer).__name__}.coefficients must give {_listed(self.names)}, got {_listed(values)}")
-        numbers = step_coefficients(self.steps, optimizer, state) if self.steps else []
-        numbers += [float(values[name]) for name in self.coefficients]
-        return numbers, {name: float(values[name]) for name in scalars}
+        try:
+            numbers = [float(values[name]) for name in self.coefficients]
+            after = {name: float(values[name]) for name in self.scalars}
+            complete = len(values) == len(numbers) + len(after)
+        except KeyError:
+            complete = False
+        if not complete and values.keys() != {*self.coefficients, *self.scalars}:
+            name, wanted = type(optimizer).__name__, {*self.coefficients, *self.scalars}
+            raise TypeError(f"{name}.coefficients must give {_listed(wanted)}, got {_listed(values)}")
+        return step_coefficients(self.steps, optimizer, state) + numbers if self.steps else numbers, after
 
 
 @lru_cache(maxsize=256)
-def _rule(steps: tuple[Step, ...], function: Any, slots: tuple[str, ...], scalars: frozenset[str], name: str) -> Rule:
+def _rule(steps: tuple[Step, ...], function: Any, slots: tuple[str, ...], scalars: tuple[str, ...], name: str) -> Rule:
     formula = Formula.of(function, slots, name)
-    return Rule(steps, formula.coefficients, scalars.union(formula.coefficients), record(in_front(steps, formula)))
+    return Rule(steps, formula.coefficients, scalars, record(in_front(steps, formula)))
 
 
 Prepared: TypeAlias = tuple[WeightState, dict[str, float], Any]
@@ -95,7 +99,7 @@ class Updater:
         Raises:
             TypeError, ValueError: on bad input, before anything has changed.
         """
-        known, scalars, job = self._prepare(index, grad, weight, self.state, {})
+        known, scalars, job = self._prepare(index, grad, weight, self.state, None)
         known.backend.run((job,))  # type: ignore[union-attr]  # _prepare has chosen one
         known.count += 1
         known.scalars = scalars
@@ -164,7 +168,9 @@ class Updater:
         """What is kept for each weight, by index: arrays, scalars and the count of its updates."""
         return MappingProxyType(self._known)
 
-    def _prepare(self, index: Index, grad: Array, weight: Array, state: OptimizationState, worked_out: WorkedOut) -> Prepared:
+    def _prepare(
+        self, index: Index, grad: Array, weight: Array, state: OptimizationState, worked_out: WorkedOut | None
+    ) -> Prepared:
         """Check, work out coefficients, allocate and compile; nothing that is kept has changed."""
         known = self._known.get(index) if type(index) is str or type(index) is int else None
         if (
@@ -184,10 +190,13 @@ class Updater:
                 known.check(weight)
         optimizer, rule = self._optimizer, self._rule
         count, scalars = (0, optimizer.scalars) if known is None else (known.count, known.scalars)
-        history = count, id(scalars)
-        if history not in worked_out:
-            worked_out[history] = rule.work_out(optimizer, state, count + 1, scalars)
-        coefficients, scalars = worked_out[history]
+        if worked_out is None:
+            coefficients, scalars = rule.work_out(optimizer, state, count + 1, scalars)
+        else:
+            history = count, id(scalars)
+            if history not in worked_out:
+                worked_out[history] = rule.work_out(optimizer, state, count + 1, scalars)
+            coefficients, scalars = worked_out[history]
         if known is None:
             known = self._begin(index, weight)
         job = None if known.bound is None else known.bound.job(weight, grad, coefficients)

@@ -222,6 +222,11 @@ class NumbaBackend(plain.NumpyBackend):
 
     def run(self, jobs: Sequence[Any]) -> None:
         """Run jobs that are ready, in equal spans on all threads where there is enough to do."""
+        if len(jobs) == 1 and type(jobs[0]) is tuple:  # in short, as in Bound.job
+            kernel, arrays, coefficients = jobs[0]
+            size = arrays[0].size
+            if size < PARALLEL + PIECE and not kernel(*arrays, 0, size, *coefficients):
+                return
         loops: list[Job] = [job for job in jobs if not isinstance(job, plain.Job)]
         total = sum([arrays[0].size for _, arrays, _ in loops])
         # The crew comes first: it is refused where its number of threads is none, and nothing has been written yet.
