@@ -1,5 +1,6 @@
 """What all tests and docstring examples share."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -10,6 +11,12 @@ import pytest
 os.environ.setdefault("UPDATERS_CACHE_DIR", str(Path(__file__).parent / ".cache" / "kernels"))
 
 import updaters
+
+# Modules whose library is not there cannot be searched for examples.
+NEEDS = {"cupy": ["cupy.py"], "numba": ["numba.py", "halves.py"]}
+collect_ignore = [
+    f"updaters/backends/{file}" for library, files in NEEDS.items() if importlib.util.find_spec(library) is None for file in files
+]
 
 
 @pytest.fixture(autouse=True)
