@@ -50,6 +50,10 @@ UPDATES: dict[str, tuple[Any, Any, Any, type[Exception], str]] = {
         "w", G, np.lib.stride_tricks.as_strided(np.ones(1), (3,), (0,)), ValueError,
         "weight 'w': expected elements with memory of their own, got strides (0,)",
     ),
+    "a weight that overlaps itself": (
+        "w", np.ones((3, 2)), np.lib.stride_tricks.as_strided(np.ones(4), (3, 2), (8, 8)), ValueError,
+        "weight 'w': expected elements with memory of their own, got strides (8, 8)",
+    ),
     "scalar weight": ("w", G, 1.0, TypeError, "weight 'w': expected a NumPy or CuPy array, got 1.0 (float)"),
     "NumPy scalar weight": ("w", G, np.float64(1), TypeError, "weight 'w': expected a NumPy or CuPy array, got np.float64(1.0) (float64)"),
     "list weight": ("w", G, [1.0], TypeError, "weight 'w': expected a NumPy or CuPy array, got [1.0] (list)"),
@@ -124,6 +128,20 @@ def test_step_leaves_all_weights_as_they_were(case: str) -> None:
     unchanged_by(lambda update: update.step(grads, weights), error, message, grad, weight, good, known)
 
 
+class Like:
+    """Something that is an integer, and not equal to it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __index__(self) -> int:
+        return self.number
+
+    def __repr__(self) -> str:
+        return "Like()"
+
+
+LIKE_ONE = Like(1)
 memory = np.ones(12)
 STEPS: dict[str, tuple[Any, Any, type[Exception], str]] = {
     "keys of grads only": (
@@ -149,6 +167,10 @@ STEPS: dict[str, tuple[Any, Any, type[Exception], str]] = {
     "overlapping weights": (
         {"b": G, "a": G, "c": G}, {"b": memory[2:5], "a": memory[6:9], "c": memory[4:7]}, ValueError,
         "weights 'b' and 'c' share memory, so the result would depend on their order",
+    ),
+    "keys that mean one index": (
+        {np.int64(1): G, LIKE_ONE: G}, {np.int64(1): np.ones(3), LIKE_ONE: np.ones(3)}, ValueError,
+        "step takes an index once, got several that mean the same: Like(), np.int64(1)",
     ),
     "interwoven weights": (
         [np.ones(6), np.ones(4)], [memory[::2], memory[1::3]], ValueError,
@@ -245,7 +267,7 @@ def test_another_optimizer_must_keep_the_same_slots() -> None:
     update.optimizer = up.Adam()  # nothing is kept yet
     update("w", G, weight)
     before = copy.deepcopy(update)
-    with pytest.raises(ValueError, match=r"SGD\(lr=0.01\) keeps nothing for a weight, and the slots of Adam\(lr=0.001\) are"):
+    with pytest.raises(ValueError, match=r"SGD\(lr=0.01\) keeps nothing for a weight, and Adam\(lr=0.001\) has kept"):
         update.optimizer = up.SGD()
     with pytest.raises(ValueError, match="'v_max'"):
         update.optimizer = up.Adam(amsgrad=True)
@@ -258,5 +280,20 @@ def test_normalized_gradient() -> None:
     state = up.OptimizationState()
     with pytest.raises(ValueError, match=r"expected shape \(3,\) as its weight has, got \(2,\)"):
         up.normalized_gradient(up.SGD(), state, W, np.ones(2))
-    with pytest.raises(TypeError, match="got int64"):
+    with pytest.raises(TypeError, match="^weight: .* got int64"):
         up.normalized_gradient(up.SGD(), state, np.ones(3, int), G)
+    with pytest.raises(TypeError, match="optimizer must be an Optimizer, got 0.1"):
+        up.normalized_gradient(0.1, state, W, G)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="state must be an OptimizationState, got None"):
+        up.normalized_gradient(up.SGD(), None, W, G)  # type: ignore[arg-type]
+
+
+def test_what_an_updater_was_made_with_is_not_for_assignment() -> None:
+    update = up.get_updater(up.SGD())
+    with pytest.raises(AttributeError):
+        update.state = up.OptimizationState()  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        update.backend = "numpy"  # type: ignore[misc]
+    update.step([G], [np.ones(3)])
+    with pytest.raises(TypeError):
+        update.slots[0].arrays["m"] = G  # type: ignore[index]

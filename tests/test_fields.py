@@ -81,7 +81,7 @@ def test_the_numeric_fields_are_those_that_are_known() -> None:
         (lambda: Adam(weight_decay=math.inf), "Adam.weight_decay must be in [0, inf), got inf"),
         (lambda: AdamW(beta2=1.0), "AdamW.beta2 must be in [0, 1), got 1.0"),
         (lambda: AdamW(weight_decay=-0.5), "AdamW.weight_decay must be in [0, inf), got -0.5"),
-        (lambda: SGD(10**400), f"SGD.lr must be in [0, inf), got {10**400}"),
+        (lambda: SGD(10**400), f"SGD.lr must be in [0, inf), got {10**400!r:.60}"),
         (lambda: SGD(decay="l1"), "SGD.decay must be 'l2' or 'decoupled', got 'l1'"),
         (lambda: AdamW(decay=None), "AdamW.decay must be 'l2' or 'decoupled', got None"),
         (lambda: SGD(gradient="max"), "SGD.gradient must be 'mean' or 'sum', got 'max'"),

@@ -138,6 +138,14 @@ def cache(folder):
     return {"UPDATERS_CACHE_DIR": str(folder)}
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_compiled():
+    """Processes inherit what this one has compiled for other tests."""
+    kernels.compiled.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("updaters_")]:
+        del sys.modules[name]
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _numba_is_awake():
     numba.njit("float64(float64)")(lambda x: x)  # which takes long, and which all processes to come inherit

@@ -549,3 +549,15 @@ def test_a_subclass_keeps_its_fields_in_copies() -> None:
 def test_unfinished_is_true_or_false() -> None:
     with pytest.raises(TypeError, match="OptimizationState.unfinished must be True or False, got 'no'"):
         OptimizationState(unfinished="no")  # type: ignore[arg-type]
+
+
+def test_an_inner_loop_over_batches_does_not_finish_the_epoch_of_the_outer_one() -> None:
+    state = OptimizationState()
+    for _ in state.epochs(3):
+        for _ in state.batches("abcd"):
+            assert state.is_driven
+            assert list(state.batches("xy")) == ["x", "y"]
+            break
+        break
+    assert (state.epoch, state.batch, state.unfinished, state.is_driven) == (1, 3, True, False)
+    assert list(state.epochs(2)) == [1, 2]

@@ -34,6 +34,8 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "exchange": lambda w, g, s, c: (s, w),
     "the gradient itself": lambda w, g, s, c: (g, g),
     "twice the same": lambda w, g, s, c: (w * g, w * g),
+    "scalars of NumPy": lambda w, g, s, c: (w * np.float64(0.1) + np.sqrt(2.0) * g, s / np.float32(3)),
+    "zeros of both signs": lambda w, g, s, c: (1 / np.clip(w * 0.0, 0.0, 1.0), s),
     "constants": lambda w, g, s, c: (np.inf - w, s * -0.0 + 1 / (w * -0.0)),
     "unused": lambda w, g, s, c: (w, s - g),
 }  # fmt: skip
@@ -68,6 +70,12 @@ def test_a_recording_computes_what_its_formula_does(name: str, dtype: str, size:
         # Literals are of the compute dtype, which plain NumPy cannot know of two of them.
         c = np.full(size, 0.7, dtype)
         expected = [np.asarray(value).astype(dtype) for value in function(w, g, s, c)]
+        if name == "scalars of NumPy":
+            tenth, root, third = (np.array(value, dtype) for value in (0.1, np.sqrt(2.0), 3))
+            expected = [w * tenth + root * g, s / third]
+        if name == "zeros of both signs":  # which of two equal zeros numpy.clip gives is not said
+            expected[0] = np.abs(expected[0])
+            weight = np.abs(weight)
         if name == "literals only":
             expected = [w * np.where(g < 0, np.array(0.1, dtype), np.array(0.3, dtype)), expected[1]]
             expected[1] = s + np.where(s <= g, np.array(1, dtype), np.array(-1, dtype))
@@ -84,6 +92,8 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "a function": (lambda w, g: w - np.exp(g), "numpy.exp"),
     "a reduction": (lambda w, g: w - np.add.reduce(g), "numpy.add with .reduce"),
     "an output": (lambda w, g: np.add(w, g, out=w), r"numpy.add with \['out'\]"),
+    "a method": (lambda w, g: w - g.sum(), r"a value's \.sum"),
+    "a number beyond all": (lambda w, g: w / 2**2000, "has a number that no float64 holds"),
     "a mean": (lambda w, g: w - np.mean(g), "numpy.mean"),
     "a branch": (branch, r"a branch on a value \(numpy.where selects"),
     "a conversion": (lambda w, g: w * float(g), "float"),
@@ -118,7 +128,7 @@ def test_the_parameters_of_a_formula_are_weight_gradient_slots_coefficients() ->
         ({"stop": 1.0}, "got 'stop'"),
         ({}, "got nothing"),
         ({"step": 1.0, "more": 1.0}, "got 'more', 'step'"),
-        ({"step": None}, "NoneType"),
+        ({"step": None}, "Rule.coefficients must give numbers by name, got {'step': None}"),
     ],
 )
 def test_coefficients_must_be_the_formulas(given: Any, message: str) -> None:
@@ -177,3 +187,47 @@ def test_a_rule_may_be_typed_where_there_is_no_file(backend: str) -> None:
             "w", np.linspace(-1, 1, size, dtype="f4"), weight
         )
         assert [weight[0], weight[-1]] == [-0.5, 0.5]
+
+
+@pytest.mark.parametrize("backend", ["auto", "numpy"])
+@pytest.mark.parametrize("size", [3, 3 * BLOCK])
+@pytest.mark.parametrize("name", ["g", "w", "lr"])
+def test_a_slot_may_have_any_name(name: str, size: int, backend: str) -> None:
+    namespace: dict[str, Any] = {}
+    exec(
+        f"def formula(weight, gradient, {name}, rate):\n    {name} = {name} * 0.5 + gradient\n    return weight - rate * {name}, {name}",
+        namespace,
+    )
+
+    @attrs.frozen(repr=False)
+    class Average(up.Optimizer):
+        lr: up.Schedulable = rate(0.1)
+        slots: ClassVar = (name,)
+        formula = staticmethod(namespace["formula"])
+
+        def coefficients(self, state: up.OptimizationState, t: int) -> dict[str, float]:
+            return {"rate": self.at(state).lr}
+
+    weight = np.ones(size)
+    update = up.get_updater(Average(), backend=backend)
+    for _ in range(3):
+        update("w", np.ones(size), weight)
+    np.testing.assert_allclose(weight, 1 - 0.1 * (1 + 1.5 + 1.75), rtol=1e-15)
+
+
+def test_slots_are_a_tuple_of_names() -> None:
+    @attrs.frozen(repr=False)
+    class Rule(up.Optimizer):
+        lr: up.Schedulable = rate(0.7)
+        slots: ClassVar = "mom"  # a comma short
+
+    with pytest.raises(TypeError, match="optimizer must have a rule|Rule.slots must be a tuple of names, got 'mom'"):
+        up.get_updater(Rule())
+
+
+def test_a_name_that_is_no_hyperparameter_says_how_one_is_made() -> None:
+    class Rule(up.SGD):
+        more: float = 0.1
+
+    with pytest.raises(AttributeError, match="no hyperparameter 'more', there are .* lr.* is made by a helper"):
+        Rule().at(up.OptimizationState()).more  # noqa: B018

@@ -119,6 +119,18 @@ def test_its_own_clock_is_not_advanced_twice() -> None:
     assert seen[-1] == update.state.iteration == 7
 
 
+def test_two_steps_of_one_batch_are_one_iteration_of_its_own_clock() -> None:
+    weights = [np.zeros(1), np.zeros(1)]
+    update = up.get_updater(up.SGD())
+    for _ in update.state.batches(range(3)):
+        update.step([np.ones(1), None], weights)
+        update.step([None, np.ones(1)], weights)
+    assert update.state.iteration == 3
+    update.state.iteration = 100
+    update.step([np.ones(1)] * 2, weights)
+    assert update.state.iteration == 101
+
+
 def test_a_clock_of_the_caller_is_the_callers_to_advance() -> None:
     state = up.OptimizationState(iteration=5)
     update = up.get_updater(up.SGD(), state)
@@ -237,3 +249,66 @@ def test_a_gradient_may_lie_in_another_weight_of_the_step(size: int, backend: st
         update.step(grads, weights)
         for name, weight in weights.items():
             assert np.array_equal(weight, expected[name])
+
+
+def test_a_gradient_is_found_in_memory_that_no_array_owns() -> None:
+    memory = np.ones(20)
+    weights = {"a": np.lib.stride_tricks.as_strided(memory, (10,), (8,)), "b": np.zeros(10)}
+    up.get_updater(up.SGD(1.0)).step({"a": np.full(10, 5.0), "b": memory[:10]}, weights)
+    assert weights["b"][0] == -1
+
+
+@pytest.mark.parametrize("scalar", [np.float64, np.float32])
+def test_what_arithmetic_makes_of_arrays_of_no_dimension_is_a_gradient(scalar: type) -> None:
+    weights = {"b": np.array(2.0), "c": np.array(3.0)}
+    update = up.get_updater(up.SGD(0.5))
+    update("b", scalar(1), weights["b"])
+    update.step({"b": scalar(1), "c": scalar(2)}, weights)
+    assert (weights["b"], weights["c"]) == (1, 2)
+    for optimizer in (up.SGD(), up.SGD(grad_clip=1.0)):
+        normalized = up.normalized_gradient(optimizer, up.OptimizationState(), weights["b"], scalar(0.5))
+        assert isinstance(normalized, np.ndarray)
+
+
+def test_what_is_kept_for_one_weight_is_not_another_ones() -> None:
+    update = up.get_updater(up.Adam())
+    update.step([np.ones(2)] * 2, [np.ones(2), np.ones(2)])
+    with pytest.raises(TypeError):
+        update.slots[0].scalars["correction1"] = 0.5  # type: ignore[index]
+
+
+def test_slots_from_memory_that_is_read_only_can_be_written() -> None:
+    update, weight = up.get_updater(up.Adam()), np.ones(1000)
+    update("w", np.ones(1000), weight)
+    buffers: list[Any] = []
+    pickled = pickle.dumps(update, protocol=5, buffer_callback=buffers.append)
+    other = pickle.loads(pickled, buffers=[bytes(buffer.raw()) for buffer in buffers])
+    other_weight = weight.copy()
+    update("w", np.ones(1000), weight)
+    other("w", np.ones(1000), other_weight)
+    assert np.array_equal(weight, other_weight)
+
+
+def test_a_scheduler_is_not_shown_unless_it_fails() -> None:
+    class Shy:
+        def __call__(self, state: up.OptimizationState, /) -> float:
+            return 0.5
+
+        def __repr__(self) -> str:
+            raise AssertionError("nobody asked")
+
+    weight = np.ones(2)
+    up.get_updater(up.SGD(Shy()))("w", np.ones(2), weight)
+    assert weight[0] == up.get_learning_rate(Shy(), up.OptimizationState()) == 0.5
+
+
+def test_enumerations_are_the_strings_that_they_equal() -> None:
+    import enum
+
+    class Name(str, enum.Enum):  # noqa: UP042
+        RED = "red"
+
+    update, weight = up.get_updater(up.SGD()), np.ones(2)
+    update(Name.RED, np.ones(2), weight)
+    update("red", np.ones(2), weight)
+    assert update.slots["red"].count == 2

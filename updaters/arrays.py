@@ -83,13 +83,13 @@ def check_weight(weight: Array, name: object, *, written: bool = True) -> Array:
         TypeError: it is not an array of NumPy or CuPy, or its dtype is neither floating nor complex.
         ValueError: it would be written to and is read-only, or has elements that share memory.
     """
-    weight = _check_array(weight, f"weight {name!r}")
+    weight = _check_array(weight, "weight", name)
     if compute_dtype(weight.dtype) is None:
-        raise TypeError(f"weight {name!r}: expected {_DTYPES}, got {weight.dtype}")
+        raise TypeError(f"{_label('weight', name)}: expected {_DTYPES}, got {weight.dtype}")
     if written and isinstance(weight, np.ndarray) and not weight.flags.writeable:
-        raise ValueError(f"weight {name!r}: expected an array that can be written to, got a read-only one")
-    if written and weight.size and any(s == 0 and n > 1 for s, n in zip(weight.strides, weight.shape, strict=True)):
-        raise ValueError(f"weight {name!r}: expected elements with memory of their own, got strides {weight.strides}")
+        raise ValueError(f"{_label('weight', name)}: expected an array that can be written to, got a read-only one")
+    if written and _overlaps_itself(weight):
+        raise ValueError(f"{_label('weight', name)}: expected elements with memory of their own, got strides {weight.strides}")
     return weight
 
 
@@ -102,30 +102,52 @@ def check_grad(grad: Array, weight: Array, name: object) -> Array:
     """
     if isinstance(grad, np.generic):  # what NumPy's arithmetic makes of arrays of no dimension
         grad = np.asarray(grad)
-    grad = _check_array(grad, f"gradient {name!r}")
+    grad = _check_array(grad, "gradient", name)
     if library(grad) != library(weight):
-        raise TypeError(f"gradient {name!r}: expected a {library(weight)} array as its weight is, got a {library(grad)} array")
+        raise TypeError(
+            f"{_label('gradient', name)}: expected a {library(weight)} array as its weight is, got a {library(grad)} array"
+        )
     if compute_dtype(grad.dtype) is None or (grad.dtype.kind == "c") != (weight.dtype.kind == "c"):
         kind = "a complex dtype" if weight.dtype.kind == "c" else "a real floating dtype"
-        raise TypeError(f"gradient {name!r}: expected {kind} for a weight of {weight.dtype}, got {grad.dtype}")
+        raise TypeError(f"{_label('gradient', name)}: expected {kind} for a weight of {weight.dtype}, got {grad.dtype}")
     if grad.shape != weight.shape:
-        raise ValueError(f"gradient {name!r}: expected shape {weight.shape} as its weight has, got {grad.shape}")
+        raise ValueError(f"{_label('gradient', name)}: expected shape {weight.shape} as its weight has, got {grad.shape}")
     if not isinstance(grad, np.ndarray) and grad.device != weight.device:
-        raise ValueError(f"gradient {name!r}: expected device {device(weight)} as its weight is on, got {device(grad)}")
+        raise ValueError(f"{_label('gradient', name)}: expected device {device(weight)} as its weight is on, got {device(grad)}")
     return grad
+
+
+def _label(what: str, name: object) -> str:
+    return what if name is None else f"{what} {name!r}"
+
+
+def _overlaps_itself(array: Array) -> bool:
+    """Whether elements share memory, as a broadcast array's do: some stride does not step over what lies below it."""
+    if array.flags.c_contiguous or array.flags.f_contiguous or not array.size:
+        return False
+    reach = array.itemsize
+    for stride, length in sorted(
+        (abs(stride), length) for stride, length in zip(array.strides, array.shape, strict=True) if length > 1
+    ):
+        if stride < reach:
+            return True
+        reach += stride * (length - 1)
+    return False
 
 
 _DTYPES = "float16, bfloat16, float32, float64, complex64 or complex128"
 
 
-def _check_array(array: Array, what: str) -> Array:
+def _check_array(array: Array, what: str, name: object) -> Array:
     if type(array) is np.ndarray:
         return array
     kind = library(array)
     if kind is None:
-        raise TypeError(f"{what}: expected a NumPy or CuPy array, got {array!r:.60} ({type(array).__name__})")
+        raise TypeError(f"{_label(what, name)}: expected a NumPy or CuPy array, got {array!r:.60} ({type(array).__name__})")
     if isinstance(array, (np.ma.MaskedArray, np.matrix)):
-        raise TypeError(f"{what}: expected a plain array, got a {type(array).__name__}, whose own rules an update would ignore")
+        raise TypeError(
+            f"{_label(what, name)}: expected a plain array, got a {type(array).__name__}, whose own rules an update would ignore"
+        )
     return np.asarray(array) if kind == "numpy" else array
 
 

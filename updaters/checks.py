@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -37,7 +38,7 @@ BELOW_ONE = Interval(high=1.0, high_closed=False)
 INSIDE_UNIT = Interval(high=1.0, low_closed=False, high_closed=False)
 
 
-def number(value: object, name: str, interval: Interval, *, kinds: str = "", source: str = "") -> float:
+def number(value: object, name: str, interval: Interval, *, kinds: str = "", source: Callable[[], str] = str) -> float:
     """`value` as a float within `interval`.
 
     Args:
@@ -45,17 +46,17 @@ def number(value: object, name: str, interval: Interval, *, kinds: str = "", sou
         name: what the error calls it.
         interval: where it must lie.
         kinds: what else there might have been, for the error.
-        source: where it comes from, for the error.
+        source: says where it comes from, for the error.
     """
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         kind = " (the class; call it)" if isinstance(value, type) else f" ({type(value).__name__})"
-        raise TypeError(f"{name} must be a real number {interval}{kinds}, got {value!r}{kind}{source}")
+        raise TypeError(f"{name} must be a real number {interval}{kinds}, got {value!r}{kind}{source()}")
     try:
         result = float(value)
     except OverflowError:
         result = math.inf
     if result not in interval:
-        raise ValueError(f"{name} must be {interval}, got {value!r}{source}")
+        raise ValueError(f"{name} must be {interval}, got {value!r:.60}{source()}")
     return result
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -12,7 +11,7 @@ import numpy as np
 
 from updaters.arrays import Array, as_reals, check_grad, check_weight, compute_dtype
 from updaters.formula import Formula
-from updaters.optimizers.base import Optimizer, Reading
+from updaters.optimizers.base import Optimizer, Reading, check_optimizer
 from updaters.state import OptimizationState
 
 
@@ -72,7 +71,6 @@ def step_coefficients(steps: tuple[Step, ...], optimizer: Optimizer, state: Opti
     return [step.coefficient(now, state) for step in steps if step.coefficient is not None]
 
 
-@lru_cache(maxsize=256)
 def in_front(steps: tuple[Step, ...], rule: Formula) -> Formula:
     """The formula that takes the steps and then applies the rule, as one."""
     if not steps:
@@ -113,8 +111,11 @@ def normalized_gradient(optimizer: Optimizer, state: OptimizationState, weight: 
         >>> up.normalized_gradient(optimizer, up.OptimizationState(batch_size=2), np.array([1.0, 1.0]), np.array([4.0, 1.0]))
         array([1.5, 1. ])
     """
-    weight = check_weight(weight, "weight", written=False)
-    grad = check_grad(grad, weight, "grad")
+    check_optimizer(optimizer)
+    if not isinstance(state, OptimizationState):
+        raise TypeError(f"state must be an OptimizationState, got {state!r}")
+    weight = check_weight(weight, None, written=False)
+    grad = check_grad(grad, weight, None)
     dtype = compute_dtype(weight.dtype)
     assert dtype is not None
     steps = steps_of(optimizer)
@@ -124,4 +125,6 @@ def normalized_gradient(optimizer: Optimizer, state: OptimizationState, weight: 
         w, g = (as_reals(array).astype(dtype, order="C") for array in (weight, grad))
         for step in steps:
             w, g = step.apply(w, g) if step.coefficient is None else step.apply(w, g, dtype.type(next(coefficients)))
-        return g.view(weight.dtype.newbyteorder("="))[..., 0] if weight.dtype.kind == "c" else g
+        if weight.dtype.kind == "c":
+            g = g.view(weight.dtype.newbyteorder("="))[..., 0]
+        return np.asarray(g) if isinstance(weight, np.ndarray) else g

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import weakref
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,26 +14,20 @@ from updaters.arrays import Array
 
 
 class Places:
-    """Where the weights of a step lie. The same weights are looked at once, however many steps they take."""
+    """Where the weights of one step lie; never changed once made, so that threads may share it."""
 
-    def __init__(self) -> None:
-        self._weights: list[weakref.ref[Any]] = []
-        self._extents: list[tuple[int, int]] = []
-        self._owners: set[int] = set()
-
-    def take(self, weights: Sequence[tuple[Any, Array]]) -> None:
+    def __init__(self, weights: Sequence[tuple[Any, Array]]) -> None:
         """Look where weights, given with their indices, lie.
 
         Raises:
             ValueError: two of them share memory.
         """
-        known = self._weights
-        if len(weights) == len(known) and all(ref() is weight for ref, (_, weight) in zip(known, weights, strict=True)):
-            return
-        extents = [extent(weight) for _, weight in weights]
-        placed = sorted((start, end, place) for place, (start, end) in enumerate(extents))
-        for position, (_, end, place) in enumerate(placed):
-            for start, _, other in placed[position + 1 :]:
+        self._weights = [weakref.ref(weight) for _, weight in weights]
+        self._placed = sorted((*extent(weight), place) for place, (_, weight) in enumerate(weights))
+        self._starts = [start for start, _, _ in self._placed]
+        self._reach = list(accumulate((end for _, end, _ in self._placed), max))
+        for position, (_, end, place) in enumerate(self._placed):
+            for start, _, other in self._placed[position + 1 :]:
                 if start >= end:
                     break
                 (index, weight), (other_index, other_weight) = (weights[n] for n in sorted((place, other)))
@@ -39,18 +35,31 @@ class Places:
                     raise ValueError(
                         f"weights {index!r} and {other_index!r} share memory, so the result would depend on their order"
                     )
-        self._weights = [weakref.ref(weight) for _, weight in weights]
-        self._extents = extents
-        self._owners = {id(owner(weight)) for _, weight in weights if isinstance(weight, np.ndarray)}
+        owners = [owner(weight) for _, weight in weights if isinstance(weight, np.ndarray)]
+        # Where a weight's memory is another object's, that object may be a gradient's owner too.
+        self._owners = {id(whole) for whole in owners} if all(whole.base is None for whole in owners) else None
+
+    def are_of(self, weights: Sequence[tuple[Any, Array]]) -> bool:
+        """Whether these very weights were looked at."""
+        known = self._weights
+        return len(weights) == len(known) and all(ref() is weight for ref, (_, weight) in zip(known, weights, strict=True))
 
     def hold(self, grad: Array, place: int) -> bool:
         """Whether the gradient of the weight at a place lies where another weight does."""
-        if isinstance(grad, np.ndarray):
-            whole = owner(grad)
+        if self._owners is not None and isinstance(grad, np.ndarray):
+            whole = grad if grad.base is None else owner(grad)
             if whole.base is None and id(whole) not in self._owners:
                 return False
+        elif isinstance(grad, np.generic):
+            return False
         start, end = extent(grad)
-        return any(low < end and start < high for n, (low, high) in enumerate(self._extents) if n != place)
+        position = bisect_left(self._starts, end) - 1
+        while position >= 0 and self._reach[position] > start:
+            _, other_end, other = self._placed[position]
+            if other != place and other_end > start:
+                return True
+            position -= 1
+        return False
 
 
 def owner(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
 
 from updaters.checks import NONNEGATIVE, UNIT, Interval, number
 from updaters.state import OptimizationState
+
+Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
+"""A real number, NumPy's included."""
 
 
 @runtime_checkable
 class LearningRateScheduler(Protocol):
     """Any callable that gives the learning rate, finite and not negative, at a clock."""
 
-    def __call__(self, state: OptimizationState, /) -> float: ...
+    def __call__(self, state: OptimizationState, /) -> Number: ...
 
 
 @runtime_checkable
 class MomentumScheduler(Protocol):
     """Any callable that gives the momentum, from 0 to 1, at a clock."""
 
-    def __call__(self, state: OptimizationState, /) -> float: ...
+    def __call__(self, state: OptimizationState, /) -> Number: ...
 
 
-Schedulable: TypeAlias = float | LearningRateScheduler | MomentumScheduler
+Schedulable: TypeAlias = Number | LearningRateScheduler | MomentumScheduler
 """A hyperparameter: a number, or any callable that gives one at a clock.
 
 A scheduler is a function of the clock alone: it may be asked more than once for an update, and says the same.
@@ -32,7 +37,7 @@ A scheduler is a function of the clock alone: it may be asked more than once for
 def read(scheduler: Schedulable, state: OptimizationState, name: str, interval: Interval) -> float:
     """What `scheduler` says at `state`, as a Python float, or an error about `name` that quotes it."""
     if callable(scheduler) and not isinstance(scheduler, type):
-        return number(scheduler(state), name, interval, source=f" from {scheduler!r} at {state!r}")
+        return number(scheduler(state), name, interval, source=lambda: f" from {scheduler!r} at {state!r}")
     return number(scheduler, name, interval, kinds=" or a scheduler")
 
 

@@ -74,9 +74,15 @@ class OptimizationState:
     iteration: int = _counter(0)
     held: int = _counter(0)
     unfinished: bool = flag(False, kw_only=False)
-    # Batches of a re-entered epoch still to be passed over, and how many `epochs` loops are running.
+    # Batches of a re-entered epoch still to be passed over, and how many `epochs` and `batches` loops are running.
     _done: int = attrs.field(default=0, init=False, eq=False, repr=False)
     _loops: int = attrs.field(default=0, init=False, eq=False, repr=False)
+    _passes: int = attrs.field(default=0, init=False, eq=False, repr=False)
+
+    @property
+    def is_driven(self) -> bool:
+        """Whether a `batches` loop is running, which advances the iteration."""
+        return self._passes > 0
 
     def epochs(self, n: int | None = None, *, more: int | None = None) -> Iterator[int]:
         """Run epochs until the count is `n`, or `more` further ones, and yield each one's number.
@@ -125,14 +131,18 @@ class OptimizationState:
         if not self._loops:
             self.batch = self._done = 0
         self.unfinished = self.epoch > 0
-        for examples in data:
-            if self._done:
-                self._done -= 1
-                continue
-            self.batch += 1
-            self.iteration += 1
-            yield examples
-        self.unfinished = self._done > 0
+        self._passes += 1
+        try:
+            for examples in data:
+                if self._done:
+                    self._done -= 1
+                    continue
+                self.batch += 1
+                self.iteration += 1
+                yield examples
+            self.unfinished = self.unfinished and (self._done > 0 or self._passes > 1)
+        finally:
+            self._passes -= 1
 
     def ahead(self, iterations: int = 1) -> OptimizationState:
         """The clock as it will stand `iterations` mini-batches on, within the same epoch."""

@@ -16,7 +16,7 @@ from updaters.backends.trace import Recording, record
 from updaters.formula import Formula
 from updaters.gradient import Step, in_front, step_coefficients, steps_of
 from updaters.memory import Places
-from updaters.optimizers.base import Optimizer
+from updaters.optimizers.base import Optimizer, check_optimizer
 from updaters.state import OptimizationState
 from updaters.weight_state import Index, WeightState, check_index
 
@@ -33,12 +33,14 @@ class Rule:
     @classmethod
     def of(cls, optimizer: Optimizer) -> Rule:
         """The rule of an optimizer; the same for all that differ in numbers only."""
+        if isinstance(optimizer.slots, str):
+            raise TypeError(f"{type(optimizer).__name__}.slots must be a tuple of names, got {optimizer.slots!r}")
         kept = tuple(optimizer.slots), tuple(optimizer.scalars)
         return _rule(steps_of(optimizer), optimizer.formula, *kept, type(optimizer).__name__)
 
     def work_out(
         self, optimizer: Optimizer, state: OptimizationState, t: int, scalars: Mapping[str, float]
-    ) -> tuple[list[float], dict[str, float]]:
+    ) -> tuple[list[float], Mapping[str, float]]:
         """The coefficients of steps and formula in their order, and the scalars' new values."""
         values = optimizer.coefficients(state, t, **scalars)
         try:
@@ -47,10 +49,12 @@ class Rule:
             complete = len(values) == len(numbers) + len(after)
         except KeyError:
             complete = False
+        except (TypeError, ValueError):
+            raise TypeError(f"{type(optimizer).__name__}.coefficients must give numbers by name, got {values!r}") from None
         if not complete and values.keys() != {*self.coefficients, *self.scalars}:
             name, wanted = type(optimizer).__name__, {*self.coefficients, *self.scalars}
             raise TypeError(f"{name}.coefficients must give {_listed(wanted)}, got {_listed(values)}")
-        return step_coefficients(self.steps, optimizer, state) + numbers if self.steps else numbers, after
+        return step_coefficients(self.steps, optimizer, state) + numbers if self.steps else numbers, MappingProxyType(after)
 
 
 @lru_cache(maxsize=256)
@@ -59,10 +63,10 @@ def _rule(steps: tuple[Step, ...], function: Any, slots: tuple[str, ...], scalar
     return Rule(steps, formula.coefficients, scalars, record(in_front(steps, formula)))
 
 
-Prepared: TypeAlias = tuple[WeightState, dict[str, float], Any]
+Prepared: TypeAlias = tuple[WeightState, Mapping[str, float], Any]
 """An update that can no longer fail: what is kept for the weight, its scalars afterwards, and a backend's job."""
 
-WorkedOut: TypeAlias = dict[tuple[int, int], tuple[list[float], dict[str, float]]]
+WorkedOut: TypeAlias = dict[tuple[int, int], tuple[list[float], Mapping[str, float]]]
 """Coefficients and new scalars by count and identity of the scalars: weights with the same history share them."""
 
 
@@ -71,21 +75,17 @@ class Updater:
 
     Made by `get_updater`. Different indices may be updated from different threads at once.
 
-    Attributes:
-        state: the clock.
-        backend: the name of the backend, or `"auto"`.
     """
 
     def __init__(self, optimizer: Optimizer, state: OptimizationState | None = None, *, backend: str = "auto") -> None:
         check_optimizer(optimizer)
         if state is not None and not isinstance(state, OptimizationState):
             raise TypeError(f"state must be an OptimizationState or None, got {state!r}")
-        self.backend = backends.check(backend)
-        self.state = OptimizationState() if state is None else state
+        self._backend = backends.check(backend)
+        self._state = OptimizationState() if state is None else state
         self._owns_clock = state is None
-        self._last_iteration = self.state.iteration
         self._known: dict[Index, WeightState] = {}
-        self._places = Places()
+        self._places = Places(())
         self._optimizer, self._rule = optimizer, Rule.of(optimizer)
 
     def __call__(self, index: Index, grad: Array, weight: Array) -> None:
@@ -99,7 +99,7 @@ class Updater:
         Raises:
             TypeError, ValueError: on bad input, before anything has changed.
         """
-        known, scalars, job = self._prepare(index, grad, weight, self.state, None)
+        known, scalars, job = self._prepare(index, grad, weight, self._state, None)
         known.backend.run((job,))  # type: ignore[union-attr]  # _prepare has chosen one
         known.count += 1
         known.scalars = scalars
@@ -118,17 +118,24 @@ class Updater:
         Raises:
             TypeError, ValueError: on bad input, before anything has changed, the clock included.
         """
-        state = self.state
-        # Where the caller advances the updater's own clock, it is not advanced twice.
-        advances = self._owns_clock and state.iteration == self._last_iteration
+        state = self._state
+        # Where the caller runs the updater's own clock through its data, it is not advanced twice.
+        advances = self._owns_clock and not state.is_driven
         if advances:
             state = attrs.evolve(state, iteration=state.iteration + 1)
         worked_out: WorkedOut = {}
         pairs = list(_pairs(grads, weights))
         prepared = [self._prepare(index, grad, weight, state, worked_out) for index, grad, weight in pairs]
-        self._places.take([(index, weight) for index, _, weight in pairs])
+        if len({known.index for known, _, _ in prepared}) < len(prepared):
+            raise ValueError(
+                f"step takes an index once, got several that mean the same: {_listed(index for index, _, _ in pairs)}"
+            )
+        laid = [(index, weight) for index, _, weight in pairs]
+        places = self._places
+        if not places.are_of(laid):
+            places = self._places = Places(laid)
         for place, (index, grad, weight) in enumerate(pairs):
-            if self._places.hold(grad, place):
+            if places.hold(grad, place):
                 prepared[place] = self._prepare(index, grad.copy(), weight, state, worked_out)
         jobs: dict[Any, list[Any]] = {}
         for known, _, job in prepared:
@@ -140,8 +147,17 @@ class Updater:
             known.scalars = scalars
             self._known[known.index] = known
         if prepared:
-            self.state.iteration += advances
-            self._last_iteration = self.state.iteration
+            self._state.iteration += advances
+
+    @property
+    def state(self) -> OptimizationState:
+        """The clock: the caller's, or the updater's own, whose iteration each `step` advances."""
+        return self._state
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend, or `"auto"`."""
+        return self._backend
 
     @property
     def optimizer(self) -> Optimizer:
@@ -151,15 +167,14 @@ class Updater:
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer) -> None:
         check_optimizer(optimizer)
-        old, new = ({*of.slots, *of.scalars} for of in (self._optimizer, optimizer))
+        rule = Rule.of(optimizer)
+        old, new = (({*of.slots}, {*of.scalars}) for of in (self._optimizer, optimizer))
         if self._known and old != new:
             raise ValueError(
-                f"{optimizer!r} keeps {_listed(new)} for a weight, and the slots of {self._optimizer!r} are {_listed(old)}; "
-                "a new updater begins with new slots"
+                f"{optimizer!r} keeps {_listed(set.union(*new))} for a weight, and {self._optimizer!r} has kept "
+                f"{_listed(set.union(*old))}; a new updater begins with new slots"
             )
-        rule = Rule.of(optimizer)
-        for known in self._known.values():
-            known.arrays = {name: known.arrays[name] for name in optimizer.slots}
+        for known in list(self._known.values()):
             known.bound = None
         self._optimizer, self._rule = optimizer, rule
 
@@ -203,7 +218,8 @@ class Updater:
         if job is None:
             if known.backend is None:
                 known.backend = self._backend_for(weight, index)
-            known.bound = known.backend.bind(rule.recording, weight, grad, tuple(known.arrays.values()))
+            slots = [known.arrays[name] for name in optimizer.slots]
+            known.bound = known.backend.bind(rule.recording, weight, grad, slots)
             job = known.bound.job(weight, grad, coefficients)
         return known, scalars, job
 
@@ -212,17 +228,17 @@ class Updater:
         backend = self._backend_for(weight, index)
         dtype = slot_dtype(weight.dtype)
         arrays = {name: backend.zeros(weight, dtype) for name in self._optimizer.slots}
-        return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, dict(self._optimizer.scalars))
+        return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, self._optimizer.scalars)
 
     def _backend_for(self, weight: Array, index: Index) -> backends.Backend:
         of = "numpy" if isinstance(weight, np.ndarray) else "cupy"
-        if self.backend == "auto":
+        if self._backend == "auto":
             return backends.best(of)
-        if backends.LIBRARIES[self.backend] != of:
+        if backends.LIBRARIES[self._backend] != of:
             raise TypeError(
-                f"weight {index!r}: backend={self.backend!r} takes {backends.LIBRARIES[self.backend]} arrays, got a {of} array"
+                f"weight {index!r}: backend={self._backend!r} takes {backends.LIBRARIES[self._backend]} arrays, got a {of} array"
             )
-        return backends.load(self.backend)
+        return backends.load(self._backend)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Updater) and self.__getstate__() == other.__getstate__()
@@ -230,18 +246,19 @@ class Updater:
     __hash__ = None  # type: ignore[assignment]  # it changes with every update
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("backend", "state", "_owns_clock", "_last_iteration", "_known", "_optimizer")
-        return {name: getattr(self, name) for name in names}
+        names = ("_backend", "_state", "_owns_clock", "_optimizer")
+        return {name: getattr(self, name) for name in names} | {"_known": dict(self._known)}
 
     def __setstate__(self, values: dict[str, Any]) -> None:
+        backends.check(values["_backend"])
         self.__dict__.update(values)
-        self._places = Places()
+        self._places = Places(())
         self._rule = Rule.of(self._optimizer)
 
     def __repr__(self) -> str:
-        size = sum(known.nbytes for known in self._known.values())
+        size = sum(known.nbytes for known in list(self._known.values()))
         weights = f"{len(self._known)} weight{'' if len(self._known) == 1 else 's'}"
-        return f"Updater({self._optimizer!r}, {self.state!r}, backend={self.backend!r}; {weights}, {_readable(size)} of slots)"
+        return f"Updater({self._optimizer!r}, {self._state!r}, backend={self._backend!r}; {weights}, {_readable(size)} of slots)"
 
 
 def get_updater(optimizer: Optimizer, state: OptimizationState | None = None, *, backend: str = "auto") -> Updater:
@@ -249,8 +266,9 @@ def get_updater(optimizer: Optimizer, state: OptimizationState | None = None, *,
 
     Args:
         optimizer: the rule and its hyperparameters.
-        state: the clock that schedules read, advanced by the caller. Without one the updater has its own,
-            whose iteration each `step` advances.
+        state: the clock that schedules read, advanced by the caller. Without one the updater has its own, of batch
+            size 1, whose iteration each `step` advances (unless a loop over its `batches` does). Threads that
+            step at once need a clock of the caller's.
         backend: `"numpy"`, `"numba"` or `"cupy"`; `"auto"` goes by the array, with numba where it is installed.
 
     Raises:
@@ -266,15 +284,6 @@ def get_updater(optimizer: Optimizer, state: OptimizationState | None = None, *,
         array([[0.9, 2.1]])
     """
     return Updater(optimizer, state, backend=backend)
-
-
-def check_optimizer(optimizer: object) -> None:
-    """Raise unless this is an optimizer with a rule."""
-    if not isinstance(optimizer, Optimizer):
-        hint = " (the class; call it)" if isinstance(optimizer, type) else ""
-        raise TypeError(f"optimizer must be an Optimizer, got {optimizer!r}{hint}")
-    if not hasattr(optimizer, "formula"):
-        raise TypeError(f"optimizer must have a rule, and {optimizer!r} has no formula")
 
 
 def _pairs(grads: Any, weights: Any) -> Iterator[tuple[Any, Array, Array]]:

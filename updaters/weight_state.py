@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import attrs
@@ -20,7 +22,7 @@ def check_index(index: object) -> Index:
     if type(index) is str or type(index) is int:
         return index
     if isinstance(index, str):
-        return str(index)
+        return str.__str__(index)  # an enumeration's own would give its member's name
     if isinstance(index, tuple):
         return tuple(check_index(part) for part in index)
     number = integer(index)
@@ -29,7 +31,11 @@ def check_index(index: object) -> Index:
     raise TypeError(f"an index must be a str, an int or a tuple of these, got {index!r} ({type(index).__name__})")
 
 
-@attrs.define(eq=False)
+def _read_only(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(mapping))
+
+
+@attrs.define(eq=False, repr=False, on_setattr=attrs.setters.NO_OP)
 class WeightState:
     """What the optimizer keeps for one weight. `state["m"]` finds an array or a scalar by its name.
 
@@ -47,12 +53,12 @@ class WeightState:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     device: str
-    arrays: dict[str, Array]
-    scalars: dict[str, float]
+    arrays: Mapping[str, Array] = attrs.field(converter=_read_only)
+    scalars: Mapping[str, float] = attrs.field(converter=_read_only)
     count: int = 0
     # What runs its updates, chosen and bound at the first one in this process.
-    backend: Backend | None = attrs.field(default=None, init=False, repr=False)
-    bound: Bound | None = attrs.field(default=None, init=False, repr=False)
+    backend: Backend | None = attrs.field(default=None, init=False)
+    bound: Bound | None = attrs.field(default=None, init=False)
 
     def __getitem__(self, name: str) -> Any:
         if name in self.arrays:
@@ -74,20 +80,27 @@ class WeightState:
         """The size of the slots in bytes."""
         return sum(int(array.nbytes) for array in self.arrays.values())
 
+    def __repr__(self) -> str:
+        arrays = ", ".join(f"{name}: {array.dtype}{list(array.shape)}" for name, array in self.arrays.items())
+        return f"WeightState({self.index!r}, arrays={{{arrays}}}, scalars={dict(self.scalars)}, count={self.count})"
+
     def __getstate__(self) -> tuple[Any, ...]:
         arrays = {name: array if isinstance(array, np.ndarray) else array.get() for name, array in self.arrays.items()}
-        return self.index, self.shape, self.dtype, self.device, arrays, self.scalars, self.count
+        return self.index, self.shape, self.dtype, self.device, arrays, dict(self.scalars), self.count
 
     def __setstate__(self, values: tuple[Any, ...]) -> None:
         self.__init__(*values)  # type: ignore[misc]
-        if self.device != "cpu":
-            self.arrays = {name: load("cupy").from_host(array, self.device) for name, array in self.arrays.items()}
+        if self.device == "cpu":  # what was kept in memory that cannot be written to is copied
+            arrays = {name: np.require(array, requirements="W") for name, array in self.arrays.items()}
+        else:
+            arrays = {name: load("cupy").from_host(array, self.device) for name, array in self.arrays.items()}
+        self.arrays = _read_only(arrays)
 
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, WeightState)
             and (self.index, self.shape, self.dtype) == (other.index, other.shape, other.dtype)
-            and (self.scalars, self.count) == (other.scalars, other.count)
+            and (dict(self.scalars), self.count) == (dict(other.scalars), other.count)
             and self.arrays.keys() == other.arrays.keys()
             and all(
                 bool(((a == b) | ((a != a) & (b != b))).all())

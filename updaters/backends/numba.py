@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -20,7 +20,7 @@ import numpy as np
 from numba.core import registry
 from numba.core.caching import FunctionCache
 
-from updaters.arrays import compute_dtype, flat, memory_order, real_dtype
+from updaters.arrays import compute_dtype, flat, real_dtype
 from updaters.backends import numpy as plain
 from updaters.backends.halves import has_float16
 from updaters.backends.language import PYTHON
@@ -46,7 +46,6 @@ def write(recording: Recording, dtypes: Sequence[str], compute: str) -> str:
     scalars = [f"c{number}" for number in range(len(recording.scalars))]
     halves = [name for name in HALVES if name in dtypes]
     lines = [
-        f"# {recording.name} on {', '.join(dtypes)}",
         "from math import inf, nan, sqrt",
         "from numba import float32, float64, intp",
         *(f"from updaters.backends.halves import load_{name}, store_{name}" for name in halves),
@@ -79,6 +78,7 @@ def write(recording: Recording, dtypes: Sequence[str], compute: str) -> str:
     return "\n".join([*lines, "    return False", ""])
 
 
+@cache
 def compiled(text: str, signature: Any) -> Kernel:
     """The kernel of a module, compiled for a signature, or found where an earlier process left it."""
     options = {"nogil": True, "error_model": "numpy"}
@@ -153,11 +153,16 @@ class Bound:
 
     def __init__(self, kernel: Kernel, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> None:
         self.kernel, self.grad_dtype = kernel, grad.dtype
-        self.order = memory_order(slots or (weight,)) or "C"
+        self.order = plain.order_of(weight, slots)
         self.weight_view, self.grad_view = _view(weight.dtype), _view(grad.dtype)
         self.flat_slots = [flat(slot, self.order, _view(slot.dtype)) for slot in slots]
         self.direct = self.order == "C" and self.weight_view is None and self.grad_view is None
-        self.otherwise = plain.Bound(recording, weight, grad, slots)
+        self._arguments = recording, weight.dtype, grad.dtype, slots, self.order
+
+    @cached_property
+    def otherwise(self) -> plain.Bound:
+        """The same for NumPy."""
+        return plain.Bound(*self._arguments)
 
     def job(self, weight: Array, grad: Array, coefficients: Sequence[float]) -> Job | plain.Job | None:
         """The update, ready to run; None where the binding does not fit this gradient."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 import numpy as np
@@ -13,6 +13,7 @@ from updaters.arrays import as_reals, compute_dtype, flat, memory_order, real_dt
 from updaters.backends.trace import Node, Recording
 
 Array: TypeAlias = np.ndarray[Any, Any]
+Order: TypeAlias = Literal["C", "F"]
 
 BLOCK = 32_768
 """Elements worked on at a time: the arrays and buffers of a rule then lie in a core's own cache."""
@@ -99,6 +100,11 @@ def plan(recording: Recording) -> Plan:
     return Plan(source, namespace["run"], (made["array"], made["mask"]))
 
 
+def order_of(weight: Array, slots: Sequence[Array]) -> Order:
+    """The order that arrays are expected to lie in: the slots', or where there are none the weight's."""
+    return memory_order(slots or (weight,)) or "C"
+
+
 class Buffers(threading.local):
     """Each thread's own buffers, kept from one update to the next."""
 
@@ -117,20 +123,22 @@ _BUFFERS = Buffers()
 class Bound:
     """A recorded formula bound to one weight's slots."""
 
-    def __init__(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> None:
+    def __init__(
+        self, recording: Recording, weight: np.dtype[Any], grad: np.dtype[Any], slots: Sequence[Array], order: Order
+    ) -> None:
         if "numpy" not in recording.compiled:
             recording.compiled["numpy"] = plan(recording)
         self.recording = recording
         self.plan: Plan = recording.compiled["numpy"]
-        compute = compute_dtype(weight.dtype)
+        compute = compute_dtype(weight)
         assert compute is not None
         self.dtype = compute
         self.slots = slots
-        self.grad_dtype = grad.dtype
+        self.grad_dtype = grad
         # Blocks of dense arrays in the compute dtype are slices; all else goes through nditer's buffers.
-        direct = all(real_dtype(array.dtype) == compute for array in (weight, grad, *slots))
-        self.order = (memory_order(slots or (weight,)) or "C") if direct else None
-        self.view = compute if weight.dtype.kind == "c" else None
+        direct = all(real_dtype(dtype) == compute for dtype in (weight, grad, *(slot.dtype for slot in slots)))
+        self.order = order if direct else None
+        self.view = compute if weight.kind == "c" else None
         if self.order is not None:
             self.flat_slots = [flat(slot, self.order, self.view) for slot in slots]
 
@@ -163,7 +171,9 @@ class Job:
             coefficients = [dtype(number) for number in self.coefficients]
             if self.dense and recording.plain and self.arrays[0].size <= SMALL:
                 results = recording.function(*self.arrays, *coefficients)
-                for target, result in zip(recording.targets, results if isinstance(results, tuple) else (results,), strict=True):
+                for target, result in zip(
+                    recording.targets, results if isinstance(results, (tuple, list)) else (results,), strict=True
+                ):
                     self.arrays[target][...] = result
                 return
             floats, masks = plan.buffers
@@ -206,7 +216,7 @@ class NumpyBackend:
 
     def bind(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> Bound:
         """Bind a formula to a weight's slots, written out and compiled."""
-        return Bound(recording, weight, grad, slots)
+        return Bound(recording, weight.dtype, grad.dtype, slots, order_of(weight, slots))
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Run jobs that are ready."""

@@ -22,7 +22,7 @@ class Node:
     operation: str
     operands: tuple[int, ...] = ()
     kind: Kind = "array"
-    value: str = ""  # an input's name, a constant's float.hex: -0.0 and NaN too are themselves there
+    value: str = ""  # an input's place, a constant's float.hex: -0.0 and NaN too are themselves there
 
 
 ARITHMETIC = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
@@ -59,7 +59,12 @@ class Recorder:
         if isinstance(value, Value) and value.tape is self:
             return value
         if isinstance(value, numbers.Real) and not isinstance(value, bool):
-            return self.put(Node("constant", kind="scalar", value=float(value).hex()))
+            if isinstance(value, np.generic) or not isinstance(value, (int, float)):
+                self.plain = False  # NumPy's scalars and fractions bring a dtype of their own to plain NumPy
+            try:
+                return self.put(Node("constant", kind="scalar", value=float(value).hex()))
+            except OverflowError:
+                raise TypeError(f"{self.name}.formula has a number that no float64 holds: {value!r:.60}") from None
         raise TypeError(f"{self.name}.formula may combine its arguments with numbers only, got {value!r}")
 
     def operate(self, operation: str, *values: object) -> Value:
@@ -120,8 +125,14 @@ class Value(NDArrayOperatorsMixin):
             return self.tape.operate("where", condition, yes, no)
         if function is np.clip and len(args) == 3 and not kwargs:
             value, low, high = args
+            self.tape.plain = False  # of zeros of both signs, numpy.clip may take the other one
             return self.tape.operate("minimum", self.tape.operate("maximum", value, low), high)
         raise self._unknown(f"numpy.{function.__name__}")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what libraries ask of any object
+            raise AttributeError(name)
+        raise self._unknown(f"a value's .{name}")
 
     def __bool__(self) -> bool:
         raise self._unknown("a branch on a value (numpy.where selects per element, a field selects between formulas)")
@@ -178,11 +189,13 @@ def record(formula: Formula) -> Recording:
     """
     tape = Recorder(formula.name)
     arrays = ("w", "g", *formula.slots)
-    inputs = [tape.put(Node("input", value=name)) for name in arrays]
-    # Numbered, since the steps in front of a rule may name a coefficient as the rule does.
+    # By place, since names may occur twice: a slot may be called g, a step's coefficient as one of the rule's.
+    inputs = [tape.put(Node("input", value=str(place))) for place in range(len(arrays))]
     scalars = tuple(f"{name}_{place}" for place, name in enumerate(formula.coefficients))
-    inputs += [tape.put(Node("input", kind="scalar", value=name)) for name in scalars]
+    inputs += [tape.put(Node("input", kind="scalar", value=str(place))) for place in range(len(scalars))]
     results = formula.function(*inputs)
+    if isinstance(results, list):
+        results = tuple(results)
     if not isinstance(results, tuple):
         results = (results,)
     if len(results) != 1 + len(formula.slots):

@@ -46,7 +46,8 @@ class Adam(Optimizer):
         lr: learning rate (alpha).
         beta1: share of the first moment that is kept.
         beta2: share of the second moment that is kept.
-        epsilon: keeps the quotient finite; in units of the gradient.
+        epsilon: keeps the quotient finite; in units of the gradient. At 0, or where the dtype rounds it to 0, an element
+            whose gradients were all 0 becomes NaN.
         amsgrad: divide by the largest second moment so far, v_max = max(v_max, v), in place of v.
         epsilon_hat: add epsilon to the root of v instead of v_hat.
 

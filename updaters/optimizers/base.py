@@ -20,6 +20,14 @@ class Reading(SimpleNamespace):
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a reading is not for writing to: {name}")
 
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(
+            f"no hyperparameter {name!r}, there are {', '.join(vars(self))}; one is made by a helper of "
+            "updaters.optimizers.fields, with an annotation, in a class under @attrs.frozen"
+        )
+
 
 @attrs.frozen(kw_only=True, repr=False)
 class Optimizer:
@@ -34,7 +42,8 @@ class Optimizer:
       gives the formula's coefficients by name, and the scalars' new values under their own names;
     - `formula(w, g, *slots, *coefficients)`, per element, which gives the new weight and slots.
 
-    `slots`, `scalars` and `formula` may be properties where a field chooses between formulas.
+    `slots`, `scalars` and `formula` may be properties where a field chooses between formulas, each a function that
+    stays the same, since it is recorded and compiled once.
 
     Attributes:
         weight_decay: the strength of the decay, or None for none.
@@ -81,10 +90,20 @@ class Optimizer:
 
     def __repr__(self) -> str:
         """The rule and what differs from its defaults, the learning rate always."""
-        fields = sorted(attrs.fields(type(self)), key=lambda field: field.kw_only)
+        shared = attrs.fields_dict(Optimizer)
+        fields = sorted(attrs.fields(type(self)), key=lambda field: (field.kw_only, field.name in shared))
         shown = [
             f"{field.name}={value!r}"
             for field in fields
             if (value := getattr(self, field.name)) != field.default or not field.kw_only
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def check_optimizer(optimizer: object) -> None:
+    """Raise unless this is an optimizer with a rule."""
+    if not isinstance(optimizer, Optimizer):
+        hint = " (the class; call it)" if isinstance(optimizer, type) else ""
+        raise TypeError(f"optimizer must be an Optimizer, got {optimizer!r}{hint}")
+    if not hasattr(optimizer, "formula"):
+        raise TypeError(f"optimizer must have a rule, and {optimizer!r} has no formula")

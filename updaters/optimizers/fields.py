@@ -8,6 +8,7 @@ import attrs
 
 from updaters import checks
 from updaters.checks import BELOW_ONE, NONNEGATIVE, POSITIVE, UNIT, Interval, choice, field_name, flag
+from updaters.protocols import Schedulable
 from updaters.schedules.constant import Null
 
 __all__ = ["choice", "flag", "fraction", "hyperparameter", "momentum", "nonnegative", "positive", "rate"]
@@ -42,7 +43,7 @@ def hyperparameter(default: float | None, interval: Interval, *, optional: bool 
     """A number within `interval` or a scheduler of such numbers; where it is optional, None is off."""
     kinds = ", a scheduler, or None" if optional else " or a scheduler"
 
-    def convert(value: object, instance: object, attribute: attrs.Attribute[Any]) -> object:
+    def convert(value: Schedulable | None, instance: object, attribute: attrs.Attribute[Any]) -> object:
         if optional and (value is None or isinstance(value, Null)):
             return None
         if callable(value) and not isinstance(value, type):

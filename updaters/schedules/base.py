@@ -41,6 +41,6 @@ def count(schedule: object, clock: Clock, state: OptimizationState) -> int:
         )
         raise ValueError(
             f"{schedule!r} has no value yet, for the clock's {clock} count stands at {reading}: {start}, "
-            "where state is the OptimizationState that get_updater was given"
+            "where state is the OptimizationState that get_updater was given, or else update.state"
         )
     return reading
