@@ -40,7 +40,7 @@ class Rule:
 
     def work_out(
         self, optimizer: Optimizer, state: OptimizationState, t: int, scalars: Mapping[str, float]
-    ) -> tuple[list[float], Mapping[str, float]]:
+    ) -> tuple[list[float], dict[str, float]]:
         """The coefficients of steps and formula in their order, and the scalars' new values."""
         values = optimizer.coefficients(state, t, **scalars)
         try:
@@ -54,7 +54,7 @@ class Rule:
         if not complete and values.keys() != {*self.coefficients, *self.scalars}:
             name, wanted = type(optimizer).__name__, {*self.coefficients, *self.scalars}
             raise TypeError(f"{name}.coefficients must give {_listed(wanted)}, got {_listed(values)}")
-        return step_coefficients(self.steps, optimizer, state) + numbers if self.steps else numbers, MappingProxyType(after)
+        return step_coefficients(self.steps, optimizer, state) + numbers if self.steps else numbers, after
 
 
 @lru_cache(maxsize=256)
@@ -63,10 +63,10 @@ def _rule(steps: tuple[Step, ...], function: Any, slots: tuple[str, ...], scalar
     return Rule(steps, formula.coefficients, scalars, record(in_front(steps, formula)))
 
 
-Prepared: TypeAlias = tuple[WeightState, Mapping[str, float], Any]
+Prepared: TypeAlias = tuple[WeightState, dict[str, float], Any]
 """An update that can no longer fail: what is kept for the weight, its scalars afterwards, and a backend's job."""
 
-WorkedOut: TypeAlias = dict[tuple[int, int], tuple[list[float], Mapping[str, float]]]
+WorkedOut: TypeAlias = dict[tuple[int, int], tuple[list[float], dict[str, float]]]
 """Coefficients and new scalars by count and identity of the scalars: weights with the same history share them."""
 
 
@@ -102,7 +102,7 @@ class Updater:
         known, scalars, job = self._prepare(index, grad, weight, self._state, None)
         known.backend.run((job,))  # type: ignore[union-attr]  # _prepare has chosen one
         known.count += 1
-        known.scalars = scalars
+        known._scalars = scalars
         self._known[known.index] = known
 
     def step(
@@ -144,7 +144,7 @@ class Updater:
             backend.run(ready)
         for known, scalars, _ in prepared:
             known.count += 1
-            known.scalars = scalars
+            known._scalars = scalars
             self._known[known.index] = known
         if prepared:
             self._state.iteration += advances
@@ -204,7 +204,7 @@ class Updater:
             if known is not None:
                 known.check(weight)
         optimizer, rule = self._optimizer, self._rule
-        count, scalars = (0, optimizer.scalars) if known is None else (known.count, known.scalars)
+        count, scalars = (0, optimizer.scalars) if known is None else (known.count, known._scalars)
         if worked_out is None:
             coefficients, scalars = rule.work_out(optimizer, state, count + 1, scalars)
         else:
@@ -218,7 +218,7 @@ class Updater:
         if job is None:
             if known.backend is None:
                 known.backend = self._backend_for(weight, index)
-            slots = [known.arrays[name] for name in optimizer.slots]
+            slots = [known._arrays[name] for name in optimizer.slots]
             known.bound = known.backend.bind(rule.recording, weight, grad, slots)
             job = known.bound.job(weight, grad, coefficients)
         return known, scalars, job
@@ -228,7 +228,7 @@ class Updater:
         backend = self._backend_for(weight, index)
         dtype = slot_dtype(weight.dtype)
         arrays = {name: backend.zeros(weight, dtype) for name in self._optimizer.slots}
-        return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, self._optimizer.scalars)
+        return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, dict(self._optimizer.scalars))
 
     def _backend_for(self, weight: Array, index: Index) -> backends.Backend:
         of = "numpy" if isinstance(weight, np.ndarray) else "cupy"

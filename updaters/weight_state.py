@@ -31,11 +31,7 @@ def check_index(index: object) -> Index:
     raise TypeError(f"an index must be a str, an int or a tuple of these, got {index!r} ({type(index).__name__})")
 
 
-def _read_only(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
-    return MappingProxyType(dict(mapping))
-
-
-@attrs.define(eq=False, repr=False, on_setattr=attrs.setters.NO_OP)
+@attrs.define(eq=False, repr=False)
 class WeightState:
     """What the optimizer keeps for one weight. `state["m"]` finds an array or a scalar by its name.
 
@@ -44,8 +40,6 @@ class WeightState:
         shape: the weight's shape.
         dtype: the weight's dtype.
         device: where the weight is, `"cpu"` or `"cuda:0"` and so on.
-        arrays: the slots by name, as they are and not copied.
-        scalars: the host numbers by name.
         count: the updates that the weight has had.
     """
 
@@ -53,12 +47,22 @@ class WeightState:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     device: str
-    arrays: Mapping[str, Array] = attrs.field(converter=_read_only)
-    scalars: Mapping[str, float] = attrs.field(converter=_read_only)
+    _arrays: dict[str, Array]
+    _scalars: dict[str, float]
     count: int = 0
     # What runs its updates, chosen and bound at the first one in this process.
     backend: Backend | None = attrs.field(default=None, init=False)
     bound: Bound | None = attrs.field(default=None, init=False)
+
+    @property
+    def arrays(self) -> Mapping[str, Array]:
+        """The slots by name, as they are and not copied."""
+        return MappingProxyType(self._arrays)
+
+    @property
+    def scalars(self) -> Mapping[str, float]:
+        """The host numbers by name."""
+        return MappingProxyType(self._scalars)
 
     def __getitem__(self, name: str) -> Any:
         if name in self.arrays:
@@ -82,11 +86,11 @@ class WeightState:
 
     def __repr__(self) -> str:
         arrays = ", ".join(f"{name}: {array.dtype}{list(array.shape)}" for name, array in self.arrays.items())
-        return f"WeightState({self.index!r}, arrays={{{arrays}}}, scalars={dict(self.scalars)}, count={self.count})"
+        return f"WeightState({self.index!r}, arrays={{{arrays}}}, scalars={self._scalars}, count={self.count})"
 
     def __getstate__(self) -> tuple[Any, ...]:
         arrays = {name: array if isinstance(array, np.ndarray) else array.get() for name, array in self.arrays.items()}
-        return self.index, self.shape, self.dtype, self.device, arrays, dict(self.scalars), self.count
+        return self.index, self.shape, self.dtype, self.device, arrays, self._scalars, self.count
 
     def __setstate__(self, values: tuple[Any, ...]) -> None:
         self.__init__(*values)  # type: ignore[misc]
@@ -94,13 +98,13 @@ class WeightState:
             arrays = {name: np.require(array, requirements="W") for name, array in self.arrays.items()}
         else:
             arrays = {name: load("cupy").from_host(array, self.device) for name, array in self.arrays.items()}
-        self.arrays = _read_only(arrays)
+        self._arrays = arrays
 
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, WeightState)
             and (self.index, self.shape, self.dtype) == (other.index, other.shape, other.dtype)
-            and (dict(self.scalars), self.count) == (dict(other.scalars), other.count)
+            and (self._scalars, self.count) == (other._scalars, other.count)
             and self.arrays.keys() == other.arrays.keys()
             and all(
                 bool(((a == b) | ((a != a) & (b != b))).all())

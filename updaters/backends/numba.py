@@ -236,9 +236,7 @@ class NumbaBackend(plain.NumpyBackend):
         total = sum([arrays[0].size for _, arrays, _ in loops])
         # The crew comes first: it is refused where its number of threads is none, and nothing has been written yet.
         team = crew() if total >= PARALLEL + PIECE * len(loops) else None
-        for job in jobs:
-            if isinstance(job, plain.Job):
-                job.run()
+        super().run([job for job in jobs if isinstance(job, plain.Job)])
         refused: list[Job] = []
         if team is None:
             run_span([(job, 0, job[1][0].size) for job in loops], refused)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import attrs
 import numpy as np
 
 from updaters.arrays import as_reals, compute_dtype, flat, memory_order, real_dtype
+from updaters.backends.threads import crew
 from updaters.backends.trace import Node, Recording
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Order: TypeAlias = Literal["C", "F"]
 
-BLOCK = 32_768
+BLOCK = 65_536
 """Elements worked on at a time: the arrays and buffers of a rule then lie in a core's own cache."""
+
+PARALLEL = 4 * BLOCK
+"""Elements from which one weight is worth a hand-off to other threads."""
 
 SMALL = 8_192
 """Up to here the plain formula is quicker, since what it allocates is still in the cache when it is freed."""
@@ -164,7 +169,8 @@ class Job:
     dense: bool
     coefficients: Sequence[float]
 
-    def run(self) -> None:
+    def run(self, low: int = 0, high: int | None = None) -> None:
+        """Update all elements, or of dense arrays those from low to high."""
         recording, plan = self.bound.recording, self.bound.plan
         dtype = self.bound.dtype.type
         with np.errstate(all="ignore"):
@@ -178,15 +184,16 @@ class Job:
                 return
             floats, masks = plan.buffers
             buffers = _BUFFERS.get(self.bound.dtype, floats) + _BUFFERS.get(np.dtype(bool), masks)
-            for block in self.blocks():
+            for block in self.blocks(low, high):
                 size = block[0].size
                 plan.run(dtype, block, coefficients, buffers if size == BLOCK else [buffer[:size] for buffer in buffers])
 
-    def blocks(self) -> Iterator[Sequence[Array]]:
+    def blocks(self, low: int, high: int | None) -> Iterator[Sequence[Array]]:
         """One-dimensional pieces of all arrays in the compute dtype; what is written to them arrives."""
         if self.dense:
-            for low in range(0, self.arrays[0].size, BLOCK):
-                yield [array[low : low + BLOCK] for array in self.arrays]
+            end = self.arrays[0].size if high is None else high
+            for start in range(low, end, BLOCK):
+                yield [array[start : min(end, start + BLOCK)] for array in self.arrays]
             return
         targets = self.bound.recording.targets
         with np.nditer(
@@ -219,9 +226,16 @@ class NumpyBackend:
         return Bound(recording, weight.dtype, grad.dtype, slots, order_of(weight, slots))
 
     def run(self, jobs: Sequence[Job]) -> None:
-        """Run jobs that are ready."""
-        for job in jobs:
-            job.run()
+        """Run jobs that are ready, large ones on all threads: NumPy lets go of Python's lock within a block."""
+        large = [job.dense and job.arrays[0].size >= PARALLEL for job in jobs]
+        team = crew() if any(large) else None  # before the first write, since it may be refused
+        for job, is_large in zip(jobs, large, strict=True):
+            if team is None or not is_large:
+                job.run()
+                continue
+            size = job.arrays[0].size
+            share = -(-size // (team.size * BLOCK)) * BLOCK
+            team.run([partial(job.run, low, min(size, low + share)) for low in range(0, size, share)])
 
 
 def backend() -> NumpyBackend:

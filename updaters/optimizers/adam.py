@@ -94,15 +94,18 @@ class Adam(Optimizer):
 
     def coefficients(self, state: OptimizationState, t: int, correction1: float, correction2: float) -> dict[str, float]:
         now = self.at(state)
-        correction1 = now.beta1 * correction1 + (1 - now.beta1)
-        correction2 = now.beta2 * correction2 + (1 - now.beta2)
+        keep1, keep2 = now.beta1, now.beta2
+        take1, take2 = 1 - keep1, 1 - keep2
+        correction1 = keep1 * correction1 + take1
+        correction2 = keep2 * correction2 + take2
+        root = sqrt(correction2)
         return {
             "correction1": correction1,
             "correction2": correction2,
-            "step": now.lr * sqrt(correction2) / correction1,
-            "keep1": now.beta1,
-            "take1": 1 - now.beta1,
-            "keep2": now.beta2,
-            "take2": 1 - now.beta2,
-            "eps": now.epsilon if self.epsilon_hat else now.epsilon * sqrt(correction2),
+            "step": now.lr * root / correction1,
+            "keep1": keep1,
+            "take1": take1,
+            "keep2": keep2,
+            "take2": take2,
+            "eps": now.epsilon if self.epsilon_hat else now.epsilon * root,
         }
