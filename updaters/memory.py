@@ -44,10 +44,19 @@ class Places:
         known = self._weights
         return len(weights) == len(known) and all(ref() is weight for ref, (_, weight) in zip(known, weights, strict=True))
 
-    def hold(self, grad: Array, place: int) -> bool:
-        """Whether the gradient of the weight at a place lies where another weight does."""
+    def held(self, grads: Sequence[Array]) -> list[int]:
+        """The places of the gradients that lie where another weight does than their own."""
+        owners = self._owners
+        return [
+            place
+            for place, grad in enumerate(grads)
+            if (owners is None or type(grad) is not np.ndarray or grad.base is not None or id(grad) in owners)
+            and self._holds(grad, place)
+        ]
+
+    def _holds(self, grad: Array, place: int) -> bool:
         if self._owners is not None and isinstance(grad, np.ndarray):
-            whole = grad if grad.base is None else owner(grad)
+            whole = owner(grad)
             if whole.base is None and id(whole) not in self._owners:
                 return False
         elif isinstance(grad, np.generic):

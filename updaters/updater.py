@@ -134,9 +134,9 @@ class Updater:
         places = self._places
         if not places.are_of(laid):
             places = self._places = Places(laid)
-        for place, (index, grad, weight) in enumerate(pairs):
-            if places.hold(grad, place):
-                prepared[place] = self._prepare(index, grad.copy(), weight, state, worked_out)
+        for place in places.held([grad for _, grad, _ in pairs]):
+            index, grad, weight = pairs[place]
+            prepared[place] = self._prepare(index, grad.copy(), weight, state, worked_out)
         jobs: dict[Any, list[Any]] = {}
         for known, _, job in prepared:
             jobs.setdefault(known.backend, []).append(job)

@@ -239,7 +239,10 @@ class NumbaBackend(plain.NumpyBackend):
         super().run([job for job in jobs if isinstance(job, plain.Job)])
         refused: list[Job] = []
         if team is None:
-            run_span([(job, 0, job[1][0].size) for job in loops], refused)
+            for job in loops:
+                kernel, arrays, coefficients = job
+                if kernel(*arrays, 0, arrays[0].size, *coefficients):
+                    refused.append(job)
         else:
             team.run([partial(run_span, pieces, refused) for pieces in spans(loops, total, team.size)])
         for kernel, arrays, coefficients in {id(job): job for job in refused}.values():
