@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
@@ -170,10 +171,13 @@ def main() -> None:
     args = parser.parse_args()
     if args.epochs < 1:
         parser.error(f"--epochs must be at least 1, got {args.epochs}")
+    folder = Path(args.output).parent
+    if not folder.is_dir():
+        parser.error(f"--output must be in a folder that exists, got {args.output}")
     try:
         xp = array_library(args.device)
     except (ImportError, RuntimeError) as error:
-        parser.error(f"--device gpu needs an NVIDIA GPU and CuPy (pip install 'updaters[cuda13]'): {error}")
+        parser.error(f"--device gpu needs an NVIDIA GPU and CuPy (pip install 'updaters[cuda12]' or 'updaters[cuda13]'): {error}")
 
     data = load(xp)
     runs = {

@@ -15,6 +15,10 @@ Array: TypeAlias = Any
 DType: TypeAlias = np.dtype[Any]
 
 
+HALVES = ("float16", "bfloat16")
+"""The dtypes that are stored in 16 bits and computed in float32."""
+
+
 @cache
 def compute_dtype(dtype: DType) -> DType | None:
     """The real dtype in which arrays of `dtype` are computed, in the machine's byte order; None if they are not."""

@@ -9,14 +9,12 @@ from typing import Any, TypeAlias
 import cupy
 import numpy as np
 
-from updaters.arrays import as_reals, compute_dtype, memory_order, real_dtype
+from updaters.arrays import HALVES, as_reals, compute_dtype, memory_order, real_dtype
 from updaters.backends.language import C
 from updaters.backends.trace import Recording
 from updaters.memory import extent
 
 Array: TypeAlias = Any
-
-HALVES = ("float16", "bfloat16")
 
 # Names of our own: CuPy's headers, which come first, take real, complex and others.
 PREAMBLE = """

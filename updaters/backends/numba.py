@@ -20,7 +20,7 @@ import numpy as np
 from numba.core import registry
 from numba.core.caching import FunctionCache
 
-from updaters.arrays import compute_dtype, flat, real_dtype
+from updaters.arrays import HALVES, compute_dtype, flat, real_dtype
 from updaters.backends import numpy as plain
 from updaters.backends.halves import has_float16
 from updaters.backends.language import PYTHON
@@ -35,8 +35,6 @@ PARALLEL = 131_072
 
 PIECE = 8_192
 """Elements per weight below which threads would rather wait for Python's lock than work."""
-
-HALVES = ("float16", "bfloat16")
 
 
 def write(recording: Recording, dtypes: Sequence[str], compute: str) -> str:

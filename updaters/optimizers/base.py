@@ -65,7 +65,7 @@ class Optimizer:
     formula: ClassVar[Any]
 
     def coefficients(self, state: OptimizationState, t: int, *args: Any, **scalars: Any) -> dict[str, float]:
-        """The formula's coefficients, by name, at a weight's t-th update."""
+        """The formula's coefficients, by name, at a weight's t-th update; rules take their scalars by name."""
         raise NotImplementedError(f"{type(self).__name__} has no coefficients")
 
     def at(self, state: OptimizationState) -> Reading:
