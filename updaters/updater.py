@@ -213,7 +213,7 @@ class Updater:
                 worked_out[history] = rule.work_out(optimizer, state, count + 1, scalars)
             coefficients, scalars = worked_out[history]
         if known is None:
-            known = self._begin(index, weight)
+            known = self._begin(index, weight, state)
         job = None if known.bound is None else known.bound.job(weight, grad, coefficients)
         if job is None:
             if known.backend is None:
@@ -223,11 +223,12 @@ class Updater:
             job = known.bound.job(weight, grad, coefficients)
         return known, scalars, job
 
-    def _begin(self, index: Index, weight: Array) -> WeightState:
+    def _begin(self, index: Index, weight: Array, state: OptimizationState) -> WeightState:
         """New slots for a weight."""
         backend = self._backend_for(weight, index)
         dtype = slot_dtype(weight.dtype)
-        arrays = {name: backend.zeros(weight, dtype) for name in self._optimizer.slots}
+        start = self._optimizer.initial(state)
+        arrays = {name: backend.slot(weight, dtype, start.get(name, 0.0)) for name in self._optimizer.slots}
         return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, dict(self._optimizer.scalars))
 
     def _backend_for(self, weight: Array, index: Index) -> backends.Backend:

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from updaters.backends.trace import Recording
 
@@ -24,8 +24,8 @@ class Backend(Protocol):
 
     name: str
 
-    def zeros(self, weight: Any, dtype: Any, /) -> Any:
-        """A slot for a weight."""
+    def slot(self, weight: Any, dtype: Any, start: float | Literal["w"], /) -> Any:
+        """A new slot for a weight, filled with a number (in both parts where it is complex) or with the weight."""
 
     def from_host(self, array: Any, device: str, /) -> Any:
         """A slot that was kept as a NumPy array, on a device."""

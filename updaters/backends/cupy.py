@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import cupy
 import numpy as np
@@ -21,6 +21,7 @@ PREAMBLE = """
 typedef %(type)s up_real;
 #define up_sqrt sqrt%(suffix)s
 #define up_abs fabs%(suffix)s
+#define up_power pow%(suffix)s
 #define up_infinity __longlong_as_double(0x7ff0000000000000LL)
 #define up_nan __longlong_as_double(0x7ff8000000000000LL)
 __device__ __forceinline__ float load_float16(unsigned short bits) {
@@ -112,11 +113,16 @@ class CupyBackend:
 
     name = "cupy"
 
-    def zeros(self, weight: Array, dtype: Any) -> Array:
-        """A slot: zeros in the weight's shape, on its device, in Fortran order where the weight is."""
+    def slot(self, weight: Array, dtype: Any, start: float | Literal["w"]) -> Array:
+        """A slot in the weight's shape, on its device, in Fortran order where the weight is."""
         flags = weight.flags
         with weight.device:
-            return cupy.zeros(weight.shape, dtype, order="F" if flags.f_contiguous and not flags.c_contiguous else "C")
+            slot = cupy.zeros(weight.shape, dtype, order="F" if flags.f_contiguous and not flags.c_contiguous else "C")
+            if start == "w":
+                slot[...] = weight
+            elif start:
+                as_reals(slot)[...] = start
+            return slot
 
     def from_host(self, array: Any, device: str) -> Array:
         """A copy of a NumPy array on a device, `"cuda:0"` and so on."""

@@ -1,7 +1,8 @@
 """Writing a recording out in a scalar language, Python for numba or C.
 
 Both give the bits that NumPy gives: the same IEEE operations in the same order on the compute dtype, with
-maximum, minimum and sign spelt out as selections, where each language has an idea of its own.
+maximum, minimum and sign spelt out as selections, where each language has an idea of its own. A power alone
+may differ in its last digits, since each has its own algorithm for it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class Language:
     negation: str
     square_root: str
     absolute: str
+    power: str
     infinity: str
     nan: str
 
@@ -47,6 +49,8 @@ class Language:
                 return self.square_root.format(a)
             case "absolute":
                 return self.absolute.format(a)
+            case "power":
+                return self.power.format(a, b)
             case "logical_not":
                 return self.negation.format(a)
             case "where":
@@ -67,5 +71,5 @@ class Language:
         return repr(value) if math.isfinite(value) else f"{'-' if value < 0 else ''}{self.infinity}"
 
 
-PYTHON = Language("({1} if {0} else {2})", "not {0}", "sqrt({0})", "abs({0})", "inf", "nan")
-C = Language("({0} ? {1} : {2})", "!{0}", "up_sqrt({0})", "up_abs({0})", "up_infinity", "up_nan")
+PYTHON = Language("({1} if {0} else {2})", "not {0}", "sqrt({0})", "abs({0})", "{0} ** {1}", "inf", "nan")
+C = Language("({0} ? {1} : {2})", "!{0}", "up_sqrt({0})", "up_abs({0})", "up_power({0}, {1})", "up_infinity", "up_nan")

@@ -212,10 +212,15 @@ class NumpyBackend:
 
     name = "numpy"
 
-    def zeros(self, weight: Array, dtype: np.dtype[Any]) -> Array:
-        """A slot: zeros in the weight's shape, in Fortran order where the weight is."""
+    def slot(self, weight: Array, dtype: np.dtype[Any], start: float | Literal["w"]) -> Array:
+        """A slot in the weight's shape, in Fortran order where the weight is."""
         flags = weight.flags
-        return np.zeros(weight.shape, dtype, order="F" if flags.f_contiguous and not flags.c_contiguous else "C")
+        slot = np.zeros(weight.shape, dtype, order="F" if flags.f_contiguous and not flags.c_contiguous else "C")
+        if start == "w":
+            slot[...] = weight
+        elif start:
+            as_reals(slot)[...] = start
+        return slot
 
     def from_host(self, array: Array, device: str) -> Array:
         """The array itself."""

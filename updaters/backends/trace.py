@@ -111,6 +111,9 @@ class Value(NDArrayOperatorsMixin):
                 return operate("multiply", inputs[0], inputs[0])
             case "power" if isinstance(inputs[1], (int, float)) and inputs[1] == 0.5:
                 return operate("sqrt", inputs[0])
+            case "power":
+                self.tape.plain = False  # NumPy's own power may be another for arrays than for scalars
+                return operate("power", *inputs)
             case "isnan":
                 return operate("not_equal", *inputs * 2)
             case _ if name in ARITHMETIC or name in COMPARISONS or name in LOGIC or name in FUNCTIONS or name == "logical_not":
@@ -144,10 +147,10 @@ class Value(NDArrayOperatorsMixin):
         raise self._unknown("a conversion to an array")
 
     def _unknown(self, what: str) -> TypeError:
-        known = sorted({*ARITHMETIC, *FUNCTIONS, "square", "where", "clip"})
+        known = sorted({*ARITHMETIC, *FUNCTIONS, "square", "power", "where", "clip"})
         return TypeError(
             f"{self.tape.name}.formula cannot be recorded: {what} is not one of + - * /, comparisons and numpy's "
-            f"{', '.join(known)}; powers, exponentials and logarithms belong in coefficients"
+            f"{', '.join(known)}; exponentials and logarithms belong in coefficients"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
@@ -37,7 +38,7 @@ class Optimizer:
 
     - fields, made by the helpers of `updaters.optimizers.fields`, each annotated;
     - `slots`, the names of the arrays it keeps for a weight, and `scalars`, the host numbers it keeps, with
-      their first values;
+      their first values; slots begin as zeros, or as `initial` says;
     - `coefficients(state, t, **scalars)`, worked out in float64 on the host once per update, which
       gives the formula's coefficients by name, and the scalars' new values under their own names;
     - `formula(w, g, *slots, *coefficients)`, per element, which gives the new weight and slots.
@@ -63,6 +64,10 @@ class Optimizer:
     slots: ClassVar[Any] = ()
     scalars: ClassVar[Any] = {}
     formula: ClassVar[Any]
+
+    def initial(self, state: OptimizationState) -> Mapping[str, float | Literal["w"]]:
+        """What slots hold before a weight's first update where that is not zeros: a number, or `"w"` for the weight itself."""
+        return {}
 
     def coefficients(self, state: OptimizationState, t: int, *args: Any, **scalars: Any) -> dict[str, float]:
         """The formula's coefficients, by name, at a weight's t-th update; rules take their scalars by name."""
