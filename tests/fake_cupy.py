@@ -107,6 +107,9 @@ class ndarray(NDArrayOperatorsMixin):
     def __getitem__(self, key: Any) -> ndarray:
         return self._view(self._host[(*key, ...) if isinstance(key, tuple) and ... not in key else key])
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        here(self)[key] = here(value) if isinstance(value, ndarray) else value
+
     def view(self, dtype: Any) -> ndarray:
         return self._view(self._host.view(dtype))
 
@@ -232,13 +235,13 @@ TYPES = {"float32": "float", "float64": "double", "uint16": "unsigned short"}
 
 @cache
 def compiled(text: str) -> Any:
-    """The function `run` of a C text, compiled once per session."""
+    """The library that a C text makes, compiled once per session."""
     folder = _folder()
     source, library = (folder / f"{len(list(folder.glob('*.c')))}{suffix}" for suffix in (".c", ".so"))
     source.write_text(text)
     command = "gcc -O2 -ffp-contract=off -fno-fast-math -fno-math-errno -fno-strict-aliasing -shared -fPIC"
     subprocess.run([*command.split(), "-o", library, source, "-lm"], check=True)
-    return ctypes.CDLL(str(library)).run
+    return ctypes.CDLL(str(library))
 
 
 @cache
@@ -258,7 +261,11 @@ class ElementwiseKernel:
             raise ValueError(f'Invalid kernel name: "{name}"')
         assert "--fmad=false" in options, "without it products and sums are fused"
         assert no_return
-        self.inputs, self.outputs = ([tuple(p.split()) for p in params.split(",")] for params in (in_params, out_params))
+        inputs = [tuple(p.split()) for p in in_params.split(",")]
+        self.imports = inputs[-1] == ("raw", "float64", "numbers")
+        self.inputs = inputs[:-1] if self.imports else inputs
+        self.outputs = [tuple(p.split()) for p in out_params.split(",")]
+        assert all(len(parameter) == 2 for parameter in self.inputs + self.outputs)
         self.operation, self.name, self.preamble, self.options = operation, name, preamble, options
 
     @property
@@ -267,6 +274,7 @@ class ElementwiseKernel:
         preamble = self.preamble
         for cuda_only, call in PTX.items():
             preamble = preamble.replace(cuda_only, call)
+        preamble += "static const double *numbers;\nvoid set_numbers(const double *n) { numbers = n; }\n" * self.imports
         scalars, arrays, names = 0, 0, []
         for kind, name in self.inputs + self.outputs:
             if name.startswith("c"):
@@ -279,6 +287,10 @@ class ElementwiseKernel:
 
     def __call__(self, *args: Any) -> None:
         declared = self.inputs + self.outputs
+        if self.imports:
+            numbers = here(args[len(self.inputs)])
+            assert numbers.dtype == np.float64
+            args = args[: len(self.inputs)] + args[len(self.inputs) + 1 :]
         if len(args) != len(declared):
             raise TypeError(f"Wrong number of arguments for {self.name!r}: {len(args)} in place of {len(declared)}.")
         arrays, scalars = [], []
@@ -299,7 +311,9 @@ class ElementwiseKernel:
         if arrays[0].size == 0:
             return  # nor does CuPy compile for nothing
         c = lambda kind, values: (kind * len(values))(*values)  # noqa: E731
-        compiled(self.text)(
+        if self.imports:
+            compiled(self.text).set_numbers(ctypes.c_void_p(numbers.ctypes.data))
+        compiled(self.text).run(
             ctypes.c_long(arrays[0].size),
             ctypes.c_long(len(shape)),
             c(ctypes.c_long, shape),
@@ -308,6 +322,65 @@ class ElementwiseKernel:
             c(ctypes.c_double, scalars),
             FLUSH and self.outputs[0][0] != "float64",
         )
+
+
+LANES = {
+    "#define up_shared __shared__": "#define up_shared static",
+    "#define up_chunk blockIdx.x": "static long long up_chunk;\nvoid set_chunk(long long chunk) { up_chunk = chunk; }",
+    "#define up_for_lanes for (int lane = threadIdx.x, once = 1; once; once = 0)": "#define up_for_lanes for (int lane = 0; lane < 1024; lane++)",
+    "#define up_all_lanes_done __syncthreads();": "#define up_all_lanes_done",
+    "#define up_bounds __launch_bounds__(1024)": "#define up_bounds",
+}  # fmt: skip
+"""How the threads of a block take turns on a CPU: each in its turn up to where they wait for each other."""
+
+
+class RawKernel:
+    """A kernel of one's own, run block by block."""
+
+    def __init__(self, code: str, name: str, *, options: Any) -> None:
+        assert "--fmad=false" in options, "without it products and sums are fused"
+        self.code, self.name, self.options = code, name, options
+        (declared,) = re.findall(rf'extern "C" __global__ void (?:up_bounds )?{name}\((.*?)\) {{', code)
+        self.parameters = [parameter.strip() for parameter in declared.split(",")]
+
+    @property
+    def text(self) -> str:
+        """The C that runs the kernel on a CPU."""
+        text = self.code
+        for cuda_only, here in (PTX | LANES).items():
+            text = text.replace(cuda_only, here)
+        control = "static unsigned int before;\nvoid flush(int on) { if (on) { before = CONTROL; SET_CONTROL(before | FLUSH_TO_ZERO); } else SET_CONTROL(before); }\n"
+        return HOST + control + text.replace('extern "C" __global__ ', "")
+
+    def compile(self) -> None:
+        """Compile it, as CuPy does here and not at the first launch."""
+        compiled(self.text)
+
+    def __call__(self, grid: tuple[int], block: tuple[int], args: tuple[Any, ...]) -> None:
+        assert block in ((1,), (1024,))
+        assert len(args) == len(self.parameters), (args, self.parameters)
+        passed: list[Any] = []
+        for parameter, value in zip(self.parameters, args, strict=True):
+            kind = " ".join(parameter.removeprefix("const ").split()[:-1])
+            if isinstance(value, ndarray):
+                assert "*" in parameter
+                assert TYPES[value.dtype.name] == kind, (parameter, value.dtype)
+                assert value.flags.c_contiguous
+                passed.append(ctypes.c_void_p(here(value).ctypes.data))
+            else:
+                assert {np.float64: "double", np.int64: "long long"}[type(value)] == kind, (parameter, value)
+                passed.append((ctypes.c_double if kind == "double" else ctypes.c_longlong)(value))
+        launches.append((self.name, Device().id, grid))
+        library = compiled(self.text)
+        flushes = FLUSH and "typedef float up_real" in self.code
+        for chunk in range(grid[0]):
+            if block != (1,):
+                library.set_chunk(ctypes.c_longlong(chunk))
+            if flushes:
+                library.flush(1)
+            getattr(library, self.name)(*passed)
+            if flushes:
+                library.flush(0)
 
 
 @contextmanager
@@ -341,7 +414,7 @@ def installed(*, flush: bool = False) -> Iterator[ModuleType]:
 
 def _forget() -> None:
     """Forget backends that were chosen and formulas that were compiled, which are those of another CuPy."""
-    for cached in (backends.load, backends.best, updater._rule):
+    for cached in (backends.load, backends.best, updater._composed):
         cached.cache_clear()
 
 

@@ -267,7 +267,7 @@ def test_another_optimizer_must_keep_the_same_slots() -> None:
     update.optimizer = up.Adam()  # nothing is kept yet
     update("w", G, weight)
     before = copy.deepcopy(update)
-    with pytest.raises(ValueError, match=r"SGD\(lr=0.01\) keeps nothing for a weight, and Adam\(lr=0.001\) has kept"):
+    with pytest.raises(ValueError, match=r"SGD\(lr=0.01\) keeps nothing for weight 'w', and Adam\(lr=0.001\) has kept"):
         update.optimizer = up.SGD()
     with pytest.raises(ValueError, match="'v_max'"):
         update.optimizer = up.Adam(amsgrad=True)

@@ -29,7 +29,7 @@ def kernel_of(backend: Any, rule: str, weight: str, grad: str) -> tuple[Recordin
     """A rule's recording, and its kernel for these dtypes."""
     recording = Rule.of(RULES[rule]).recording
     compute = "float64" if weight == "float64" else "float32"
-    return recording, backend.kernel(recording, [weight, grad, *[compute] * (len(recording.arrays) - 2)], compute)
+    return recording, backend.elementwise(recording, [weight, grad, *[compute] * (len(recording.arrays) - 2)], compute)
 
 
 def check_ptx(ptx: str, recording: Recording, compute: str) -> None:

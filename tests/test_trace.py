@@ -17,7 +17,7 @@ from updaters.optimizers.fields import nonnegative, rate
 
 
 def recorded(function: Callable[..., Any], *slots: str) -> Any:
-    return record(Formula.of(function, slots, "Test"))
+    return record(Formula.of(function, slots, (), "Test"))
 
 
 # Every operation, in every form it can be written in, on arrays, coefficients and literals.

@@ -1,8 +1,8 @@
 """Stateful optimizers for people who have their own gradients, in place, on NumPy and CuPy arrays."""
 
-from updaters import learning_rate, momentum
+from updaters import learning_rate, momentum, transforms
 from updaters.gradient import normalized_gradient
-from updaters.optimizers import SGD, Adam, AdamW, Optimizer
+from updaters.optimizers import LAMB, SGD, Adam, AdamW, Optimizer
 from updaters.protocols import (
     LearningRateScheduler,
     MomentumScheduler,
@@ -16,6 +16,7 @@ from updaters.updater import Updater, get_updater
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "LAMB",
     "SGD",
     "Adam",
     "AdamW",
@@ -31,4 +32,5 @@ __all__ = [
     "learning_rate",
     "momentum",
     "normalized_gradient",
+    "transforms",
 ]

@@ -9,32 +9,35 @@ from typing import Any
 import attrs
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen
 class Formula:
-    """A function from (w, g, slots, coefficients) to (new w, new slots), element by element.
+    """A function from (w, g, slots, numbers, coefficients) to (new w, new slots, new numbers).
 
     Attributes:
         name: what to call it in messages and in generated code.
         function: the plain function, which takes its arguments by position.
         slots: the names of the slots, in the function's order.
+        numbers: the names of the numbers kept for a weight, in the function's order.
         coefficients: the names of the coefficients, in the function's order.
     """
 
     name: str
     function: Callable[..., Any]
     slots: tuple[str, ...]
+    numbers: tuple[str, ...]
     coefficients: tuple[str, ...]
 
     @classmethod
-    def of(cls, function: Callable[..., Any], slots: tuple[str, ...], name: str) -> Formula:
+    def of(cls, function: Callable[..., Any], slots: tuple[str, ...], numbers: tuple[str, ...], name: str) -> Formula:
         """The formula that `function` is, its coefficients named by its own parameters.
 
         Raises:
-            TypeError: the parameters are not a weight, a gradient, the slots in their order, coefficients.
+            TypeError: the parameters are not a weight, a gradient, the slots and numbers in their order, coefficients.
         """
         parameters = inspect.signature(function).parameters.values()
         names = tuple(parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD)
-        if len(names) != len(parameters) or len(names) < 2 or names[2 : 2 + len(slots)] != slots:
-            expected = ", ".join(("w", "g", *slots, "..."))
+        kept = slots + numbers
+        if len(names) != len(parameters) or len(names) < 2 or names[2 : 2 + len(kept)] != kept:
+            expected = ", ".join(("w", "g", *kept, "..."))
             raise TypeError(f"{name}.formula must take ({expected}) for slots {slots!r}, got ({', '.join(map(str, parameters))})")
-        return cls(name, function, slots, names[2 + len(slots) :])
+        return cls(name, function, slots, numbers, names[2 + len(kept) :])

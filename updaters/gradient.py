@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from functools import cache, wraps
+from inspect import signature
+from itertools import chain, islice
 from typing import Any
 
 import attrs
 import numpy as np
 
-from updaters.arrays import Array, as_reals, check_grad, check_weight, compute_dtype
+from updaters import backends
+from updaters.arrays import Array, check_grad, check_weight, slot_dtype
+from updaters.backends.trace import record
 from updaters.formula import Formula
 from updaters.optimizers.base import Optimizer, Reading, check_optimizer
 from updaters.state import OptimizationState
@@ -17,11 +21,11 @@ from updaters.state import OptimizationState
 
 @attrs.frozen
 class Step:
-    """One step per element: from (w, g) and its coefficient, if it has one, to (w, g)."""
+    """One step: from (w, g) and its coefficients, if it has any, to (w, g)."""
 
     is_on: Callable[[Optimizer], bool]
     apply: Callable[..., tuple[Any, Any]]
-    coefficient: Callable[[Reading, OptimizationState], float] | None = None
+    coefficients: Callable[[Reading, OptimizationState], Sequence[float]] = lambda now, state: ()
 
 
 def scale(w: Any, g: Any, factor: Any) -> tuple[Any, Any]:
@@ -49,42 +53,60 @@ def _decays(optimizer: Optimizer, how: str) -> bool:
     return optimizer.weight_decay is not None and optimizer.decay == how
 
 
-STEPS = (  # in their order
-    Step(lambda optimizer: optimizer.gradient == "sum", scale, lambda now, state: 1 / state.batch_size),
-    Step(lambda optimizer: optimizer.grad_clip is not None, clip, lambda now, state: now.grad_clip),
+STEPS = (  # in their order; the optimizer's transforms come where the None is
+    Step(lambda optimizer: optimizer.gradient == "sum", scale, lambda now, state: (1 / state.batch_size,)),
+    Step(lambda optimizer: optimizer.grad_clip is not None, clip, lambda now, state: (now.grad_clip,)),
     Step(lambda optimizer: optimizer.maximize, negate),
-    Step(lambda optimizer: _decays(optimizer, "l2"), add_decay, lambda now, state: now.weight_decay),
-    Step(lambda optimizer: _decays(optimizer, "decoupled"), decay_weight, lambda now, state: now.lr * now.weight_decay),
+    Step(lambda optimizer: _decays(optimizer, "l2"), add_decay, lambda now, state: (now.weight_decay,)),
+    None,
+    Step(lambda optimizer: _decays(optimizer, "decoupled"), decay_weight, lambda now, state: (now.lr * now.weight_decay,)),
 )
+
+
+@cache
+def _step(apply: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
+    """A transform of the gradient as a step."""
+
+    @wraps(apply)
+    def step(w: Any, g: Any, *coefficients: Any) -> tuple[Any, Any]:
+        return w, apply(w, g, *coefficients)
+
+    return step
 
 
 def steps_of(optimizer: Optimizer) -> tuple[Step, ...]:
     """The steps that an optimizer's fields ask for, in their order."""
-    return tuple(step for step in STEPS if step.is_on(optimizer))
+    steps: list[Step] = []
+    for step in STEPS:
+        if step is not None:
+            steps += [step] * step.is_on(optimizer)
+        else:
+            steps += [Step(bool, _step(transform.apply), transform.coefficients) for transform in optimizer.transforms]
+    return tuple(steps)
 
 
-def step_coefficients(steps: tuple[Step, ...], optimizer: Optimizer, state: OptimizationState) -> list[float]:
+def step_coefficients(steps: Sequence[Step], optimizer: Optimizer, state: OptimizationState) -> list[float]:
     """The coefficients of these steps at a clock."""
     if not steps:
         return []
     now = optimizer.at(state)
-    return [step.coefficient(now, state) for step in steps if step.coefficient is not None]
+    return [coefficient for step in steps for coefficient in step.coefficients(now, state)]
 
 
-def in_front(steps: tuple[Step, ...], rule: Formula) -> Formula:
-    """The formula that takes the steps and then applies the rule, as one."""
+def in_front(steps: Sequence[Callable[..., tuple[Any, Any]]], rule: Formula) -> Formula:
+    """The formula that takes steps, as functions, and then applies the rule, as one."""
     if not steps:
         return rule
-    slots = len(rule.slots)
+    names = [list(signature(step).parameters)[2:] for step in steps]
+    kept = len(rule.slots) + len(rule.numbers)
 
     def composed(w: Any, g: Any, *rest: Any) -> Any:
-        coefficients = iter(rest[slots:])
-        for step in steps:
-            w, g = step.apply(w, g) if step.coefficient is None else step.apply(w, g, next(coefficients))
-        return rule.function(w, g, *rest[:slots], *coefficients)
+        coefficients = iter(rest[kept:])
+        for step, of_step in zip(steps, names, strict=True):
+            w, g = step(w, g, *islice(coefficients, len(of_step)))
+        return rule.function(w, g, *rest[:kept], *coefficients)
 
-    names = tuple(step.apply.__name__ for step in steps if step.coefficient is not None)
-    return Formula(rule.name, composed, rule.slots, names + rule.coefficients)
+    return Formula(rule.name, composed, rule.slots, rule.numbers, (*chain(*names), *rule.coefficients))
 
 
 def normalized_gradient(optimizer: Optimizer, state: OptimizationState, weight: Array, grad: Array) -> Array:
@@ -116,15 +138,15 @@ def normalized_gradient(optimizer: Optimizer, state: OptimizationState, weight: 
         raise TypeError(f"state must be an OptimizationState, got {state!r}")
     weight = check_weight(weight, None, written=False)
     grad = check_grad(grad, weight, None)
-    dtype = compute_dtype(weight.dtype)
-    assert dtype is not None
     steps = steps_of(optimizer)
-    coefficients = iter(step_coefficients(steps, optimizer, state))
-    on_device = nullcontext() if isinstance(weight, np.ndarray) else weight.device
-    with np.errstate(all="ignore"), on_device:
-        w, g = (as_reals(array).astype(dtype, order="C") for array in (weight, grad))
-        for step in steps:
-            w, g = step.apply(w, g) if step.coefficient is None else step.apply(w, g, dtype.type(next(coefficients)))
-        if weight.dtype.kind == "c":
-            g = g.view(weight.dtype.newbyteorder("="))[..., 0]
-        return np.asarray(g) if isinstance(weight, np.ndarray) else g
+    coefficients = step_coefficients(steps, optimizer, state)
+    formula = in_front([step.apply for step in steps], GRADIENT)
+    backend = backends.load("numpy" if isinstance(weight, np.ndarray) else "cupy")
+    result = backend.slot(weight, weight.shape, slot_dtype(weight.dtype), "w")
+    bound = backend.bind(record(formula), result, grad, (), ())
+    backend.run([bound.job(result, grad, coefficients)])
+    return result
+
+
+GRADIENT = Formula.of(lambda w, g: g, (), (), "normalized_gradient")
+"""The gradient in the weight's place."""

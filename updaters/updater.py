@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -11,7 +11,8 @@ import attrs
 import numpy as np
 
 from updaters import backends
-from updaters.arrays import Array, check_grad, check_weight, device, slot_dtype
+from updaters.arrays import Array, check_grad, check_weight, compute_dtype, device, slot_dtype
+from updaters.backends import Backend, Bound, whole
 from updaters.backends.trace import Recording, record
 from updaters.formula import Formula
 from updaters.gradient import Step, in_front, step_coefficients, steps_of
@@ -23,26 +24,29 @@ from updaters.weight_state import Index, WeightState, check_index
 
 @attrs.frozen(eq=False)
 class Rule:
-    """An optimizer made ready: its steps and its formula, recorded as one."""
+    """An optimizer made ready: its steps and its formula as one, recorded where it works per element."""
 
+    optimizer: Optimizer
     steps: tuple[Step, ...]
     coefficients: tuple[str, ...]
     scalars: tuple[str, ...]
-    recording: Recording
+    formula: Formula
+    recording: Recording | None
 
     @classmethod
     def of(cls, optimizer: Optimizer) -> Rule:
-        """The rule of an optimizer; the same for all that differ in numbers only."""
+        """The rule of an optimizer; those that differ in numbers only share a recording."""
+        name = type(optimizer).__name__
         if isinstance(optimizer.slots, str):
-            raise TypeError(f"{type(optimizer).__name__}.slots must be a tuple of names, got {optimizer.slots!r}")
-        kept = tuple(optimizer.slots), tuple(optimizer.scalars)
-        return _rule(steps_of(optimizer), optimizer.formula, *kept, type(optimizer).__name__)
+            raise TypeError(f"{name}.slots must be a tuple of names, got {optimizer.slots!r}")
+        steps = steps_of(optimizer)
+        own = Formula.of(optimizer.formula, tuple(optimizer.slots), tuple(optimizer.numbers), name)
+        formula, recording = _composed(tuple(step.apply for step in steps), own, optimizer.whole_array)
+        return cls(optimizer, steps, own.coefficients, tuple(optimizer.scalars), formula, recording)
 
-    def work_out(
-        self, optimizer: Optimizer, state: OptimizationState, t: int, scalars: Mapping[str, float]
-    ) -> tuple[list[float], dict[str, float]]:
+    def work_out(self, state: OptimizationState, t: int, scalars: Mapping[str, float]) -> tuple[list[float], dict[str, float]]:
         """The coefficients of steps and formula in their order, and the scalars' new values."""
-        values = optimizer.coefficients(state, t, **scalars)
+        values = self.optimizer.coefficients(state, t, **scalars)
         try:
             numbers = [float(values[name]) for name in self.coefficients]
             after = {name: float(values[name]) for name in self.scalars}
@@ -50,24 +54,33 @@ class Rule:
         except KeyError:
             complete = False
         except (TypeError, ValueError):
-            raise TypeError(f"{type(optimizer).__name__}.coefficients must give numbers by name, got {values!r}") from None
+            raise TypeError(f"{self.formula.name}.coefficients must give numbers by name, got {values!r}") from None
         if not complete and values.keys() != {*self.coefficients, *self.scalars}:
-            name, wanted = type(optimizer).__name__, {*self.coefficients, *self.scalars}
-            raise TypeError(f"{name}.coefficients must give {_listed(wanted)}, got {_listed(values)}")
-        return step_coefficients(self.steps, optimizer, state) + numbers if self.steps else numbers, after
+            wanted = {*self.coefficients, *self.scalars}
+            raise TypeError(f"{self.formula.name}.coefficients must give {_listed(wanted)}, got {_listed(values)}")
+        return step_coefficients(self.steps, self.optimizer, state) + numbers if self.steps else numbers, after
+
+    def bind(self, backend: Backend, weight: Array, grad: Array, known: WeightState) -> Bound:
+        """Bind the rule to what is kept for a weight, compiled."""
+        slots = [known._arrays[name] for name in self.formula.slots]
+        if self.recording is None:
+            return whole.Bound(self.formula, slots)
+        return backend.bind(self.recording, weight, grad, slots, [known._arrays[name] for name in self.formula.numbers])
 
 
 @lru_cache(maxsize=256)
-def _rule(steps: tuple[Step, ...], function: Any, slots: tuple[str, ...], scalars: tuple[str, ...], name: str) -> Rule:
-    formula = Formula.of(function, slots, name)
-    return Rule(steps, formula.coefficients, scalars, record(in_front(steps, formula)))
+def _composed(steps: tuple[Callable[..., Any], ...], own: Formula, whole_array: bool) -> tuple[Formula, Recording | None]:
+    if whole_array:
+        return in_front([whole.on_reals(step) for step in steps], own), None
+    formula = in_front(steps, own)
+    return formula, record(formula)
 
 
 Prepared: TypeAlias = tuple[WeightState, dict[str, float], Any]
-"""An update that can no longer fail: what is kept for the weight, its scalars afterwards, and a backend's job."""
+"""An update that can no longer fail: what is kept for the weight, its scalars afterwards, and a job for its backend."""
 
-WorkedOut: TypeAlias = dict[tuple[int, int], tuple[list[float], dict[str, float]]]
-"""Coefficients and new scalars by count and identity of the scalars: weights with the same history share them."""
+WorkedOut: TypeAlias = dict[tuple[Rule, int, int], tuple[list[float], dict[str, float]]]
+"""Coefficients and new scalars by rule, count and identity of the scalars: weights with the same history share them."""
 
 
 class Updater:
@@ -86,7 +99,7 @@ class Updater:
         self._owns_clock = state is None
         self._known: dict[Index, WeightState] = {}
         self._places = Places(())
-        self._optimizer, self._rule = optimizer, Rule.of(optimizer)
+        self._optimizer, self._rules = optimizer, {id(optimizer): Rule.of(optimizer)}
 
     def __call__(self, index: Index, grad: Array, weight: Array) -> None:
         """Update one weight in place.
@@ -100,7 +113,7 @@ class Updater:
             TypeError, ValueError: on bad input, before anything has changed.
         """
         known, scalars, job = self._prepare(index, grad, weight, self._state, None)
-        known.backend.run((job,))  # type: ignore[union-attr]  # _prepare has chosen one
+        known.runner.run((job,))
         known.count += 1
         known._scalars = scalars
         self._known[known.index] = known
@@ -139,9 +152,9 @@ class Updater:
             prepared[place] = self._prepare(index, grad.copy(), weight, state, worked_out)
         jobs: dict[Any, list[Any]] = {}
         for known, _, job in prepared:
-            jobs.setdefault(known.backend, []).append(job)
-        for backend, ready in jobs.items():
-            backend.run(ready)
+            jobs.setdefault(known.runner, []).append(job)
+        for runner, ready in jobs.items():
+            runner.run(ready)
         for known, scalars, _ in prepared:
             known.count += 1
             known._scalars = scalars
@@ -167,16 +180,20 @@ class Updater:
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer) -> None:
         check_optimizer(optimizer)
-        rule = Rule.of(optimizer)
-        old, new = (({*of.slots}, {*of.scalars}) for of in (self._optimizer, optimizer))
-        if self._known and old != new:
-            raise ValueError(
-                f"{optimizer!r} keeps {_listed(set.union(*new))} for a weight, and {self._optimizer!r} has kept "
-                f"{_listed(set.union(*old))}; a new updater begins with new slots"
-            )
-        for known in list(self._known.values()):
-            known.bound = None
-        self._optimizer, self._rule = optimizer, rule
+        own = Rule.of(optimizer)
+        rules = {index: self._rule_for(index, known.shape, optimizer) for index, known in list(self._known.items())}
+        for index, rule in rules.items():
+            known = self._known[index]
+            old, new = {*known.arrays}, {*rule.formula.slots, *rule.formula.numbers}
+            if (old, {*known.scalars}) != (new, {*rule.scalars}):
+                raise ValueError(
+                    f"{rule.optimizer!r} keeps {_listed(new | {*rule.scalars})} for weight {index!r}, and {self._optimizer!r} "
+                    f"has kept {_listed(old | {*known.scalars})}; a new updater begins with new slots"
+                )
+        self._optimizer, self._rules = optimizer, {id(rule.optimizer): rule for rule in (own, *rules.values())}
+        for index, rule in rules.items():
+            known = self._known[index]
+            known.rule, known.bound = rule, None
 
     @property
     def slots(self) -> Mapping[Index, WeightState]:
@@ -203,35 +220,48 @@ class Updater:
             known = self._known.get(index)
             if known is not None:
                 known.check(weight)
-        optimizer, rule = self._optimizer, self._rule
-        count, scalars = (0, optimizer.scalars) if known is None else (known.count, known._scalars)
+        rule: Rule | None = None if known is None else known.rule
+        if rule is None:
+            rule = self._rule_for(index, weight.shape, self._optimizer)
+        count, scalars = (0, rule.optimizer.scalars) if known is None else (known.count, known._scalars)
         if worked_out is None:
-            coefficients, scalars = rule.work_out(optimizer, state, count + 1, scalars)
+            coefficients, scalars = rule.work_out(state, count + 1, scalars)
         else:
-            history = count, id(scalars)
+            history = rule, count, id(scalars)
             if history not in worked_out:
-                worked_out[history] = rule.work_out(optimizer, state, count + 1, scalars)
+                worked_out[history] = rule.work_out(state, count + 1, scalars)
             coefficients, scalars = worked_out[history]
         if known is None:
-            known = self._begin(index, weight, state)
+            known = self._begin(index, weight, rule.optimizer, state)
         job = None if known.bound is None else known.bound.job(weight, grad, coefficients)
         if job is None:
             if known.backend is None:
                 known.backend = self._backend_for(weight, index)
-            slots = [known._arrays[name] for name in optimizer.slots]
-            known.bound = known.backend.bind(rule.recording, weight, grad, slots)
+            known.rule = rule
+            known.runner = known.backend if rule.recording is not None else whole.RUNNER
+            known.bound = rule.bind(known.backend, weight, grad, known)
             job = known.bound.job(weight, grad, coefficients)
         return known, scalars, job
 
-    def _begin(self, index: Index, weight: Array, state: OptimizationState) -> WeightState:
-        """New slots for a weight."""
-        backend = self._backend_for(weight, index)
-        dtype = slot_dtype(weight.dtype)
-        start = self._optimizer.initial(state)
-        arrays = {name: backend.slot(weight, dtype, start.get(name, 0.0)) for name in self._optimizer.slots}
-        return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, dict(self._optimizer.scalars))
+    def _rule_for(self, index: Index, shape: tuple[int, ...], optimizer: Optimizer) -> Rule:
+        """The rule for a weight, by an optimizer."""
+        chosen = optimizer.for_weight(index, shape)
+        if id(chosen) not in self._rules:
+            self._rules[id(chosen)] = Rule.of(chosen)  # which holds the optimizer, so that its id stays its own
+        return self._rules[id(chosen)]
 
-    def _backend_for(self, weight: Array, index: Index) -> backends.Backend:
+    def _begin(self, index: Index, weight: Array, optimizer: Optimizer, state: OptimizationState) -> WeightState:
+        """New slots and numbers for a weight."""
+        backend = self._backend_for(weight, index)
+        start = optimizer.initial(state)
+        arrays = {}
+        for name in optimizer.slots:
+            dtype = compute_dtype(weight.dtype) if optimizer.is_real(name) else slot_dtype(weight.dtype)
+            arrays[name] = backend.slot(weight, optimizer.slot_shape(name, weight.shape), dtype, start.get(name, 0.0))
+        arrays |= {name: backend.number(weight, start) for name, start in optimizer.numbers.items()}
+        return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, dict(optimizer.scalars))
+
+    def _backend_for(self, weight: Array, index: Index) -> Backend:
         of = "numpy" if isinstance(weight, np.ndarray) else "cupy"
         if self._backend == "auto":
             return backends.best(of)
@@ -254,7 +284,7 @@ class Updater:
         backends.check(values["_backend"])
         self.__dict__.update(values)
         self._places = Places(())
-        self._rule = Rule.of(self._optimizer)
+        self._rules = {id(self._optimizer): Rule.of(self._optimizer)}
 
     def __repr__(self) -> str:
         size = sum(known.nbytes for known in list(self._known.values()))

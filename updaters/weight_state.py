@@ -52,11 +52,13 @@ class WeightState:
     count: int = 0
     # What runs its updates, chosen and bound at the first one in this process.
     backend: Backend | None = attrs.field(default=None, init=False)
+    rule: Any = attrs.field(default=None, init=False)
+    runner: Any = attrs.field(default=None, init=False)
     bound: Bound | None = attrs.field(default=None, init=False)
 
     @property
     def arrays(self) -> Mapping[str, Array]:
-        """The slots by name, as they are and not copied."""
+        """The slots and the device's numbers by name, as they are and not copied."""
         return MappingProxyType(self._arrays)
 
     @property

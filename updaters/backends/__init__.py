@@ -24,14 +24,17 @@ class Backend(Protocol):
 
     name: str
 
-    def slot(self, weight: Any, dtype: Any, start: float | Literal["w"], /) -> Any:
+    def slot(self, weight: Any, shape: tuple[int, ...], dtype: Any, start: float | Literal["w"], /) -> Any:
         """A new slot for a weight, filled with a number (in both parts where it is complex) or with the weight."""
 
     def from_host(self, array: Any, device: str, /) -> Any:
         """A slot that was kept as a NumPy array, on a device."""
 
-    def bind(self, recording: Recording, weight: Any, grad: Any, slots: Sequence[Any], /) -> Bound:
-        """Bind a formula to a weight's slots, compiled."""
+    def number(self, weight: Any, start: float, /) -> Any:
+        """A new float64 to keep for a weight, an array of no dimension on its device."""
+
+    def bind(self, recording: Recording, weight: Any, grad: Any, slots: Sequence[Any], numbers: Sequence[Any], /) -> Bound:
+        """Bind a formula to what is kept for a weight, compiled."""
 
     def run(self, jobs: Sequence[Any], /) -> None:
         """Run jobs that are ready."""

@@ -1,4 +1,8 @@
-"""The CuPy backend: a formula as one CUDA kernel over a weight, on the caller's stream, without a word to the host."""
+"""The CuPy backend: a formula as CUDA kernels over a weight, on the caller's stream, without a word to the host.
+
+A formula without sums is one kernel. Others are passes: those with sums are kernels of their own, a block for each
+chunk, and what is worked out between passes is done by a kernel of one thread, in an array on the device.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import numpy as np
 
 from updaters.arrays import HALVES, as_reals, compute_dtype, memory_order, real_dtype
 from updaters.backends.language import C
+from updaters.backends.stages import CHUNK, LANES, Pass, Stages, arithmetic, is_plain, split
 from updaters.backends.trace import Recording
 from updaters.memory import extent
 
@@ -45,61 +50,262 @@ __device__ __forceinline__ unsigned short store_bfloat16(float number) {
 """
 
 
-def write(recording: Recording, dtypes: Sequence[str]) -> str:
-    """The C of one element's update: of arrays a0, a1, ... and float64 coefficients c0, c1, ..."""
-    count = len(recording.arrays)
-    lines = []
+SUMMING = f"""
+#define up_shared __shared__
+#define up_chunk blockIdx.x
+#define up_for_lanes for (int lane = threadIdx.x, once = 1; once; once = 0)
+#define up_all_lanes_done __syncthreads();
+#define up_bounds __launch_bounds__({LANES})
+"""
+
+
+def element(
+    recording: Recording, dtypes: Sequence[str], at: str = "", imports: Sequence[int] = ()
+) -> tuple[list[str], list[str]]:
+    """The C of one element's update: of arrays a0, a1, ... and float64 coefficients c0, c1, ...
+
+    Args:
+        recording: what to write.
+        dtypes: the arrays' dtypes.
+        at: the index of the element, in brackets, where the arrays are pointers.
+        imports: where in `numbers` the last of the recording's coefficients are.
+
+    Returns:
+        What is done for each element, and what may be done before.
+    """
+    count, own = len(recording.arrays), len(recording.scalars) - len(imports)
+    before, lines = [], []
     if any(node.operation == "sign" for node in recording.nodes):
-        lines.append("const up_real zero = 0, one = 1;")
+        before.append("const up_real zero = 0, one = 1;")
+    before += [f"const up_real x{count + number} = c{number};" for number in range(own)]
+    before += [f"const up_real x{count + own + number} = numbers[{place}];" for number, place in enumerate(imports)]
+    read = {operand for node in recording.nodes for operand in node.operands} | {*recording.outputs} | {*sum(recording.sums, ())}
     for number, dtype in enumerate(dtypes):
-        lines.append(f"const up_real x{number} = {f'load_{dtype}(a{number})' if dtype in HALVES else f'a{number}'};")
-    lines += [f"const up_real x{count + number} = c{number};" for number in range(len(recording.scalars))]
+        if number in read:
+            value = f"a{number}{at}"
+            lines.append(f"const up_real x{number} = {f'load_{dtype}({value})' if dtype in HALVES else value};")
     for node, name, expression in C.lines(recording, "scalar", "array", "mask"):
         cast = f"(up_real)({expression})" if node.operation == "constant" else expression
         lines.append(f"const {'bool' if node.kind == 'mask' else 'up_real'} {name} = {cast};")
     for output, target in zip(recording.outputs, recording.targets, strict=True):
         new = f"store_{dtypes[target]}(x{output})" if dtypes[target] in HALVES else f"x{output}"
-        lines.append(f"a{target} = {new};")
-    return "\n".join(lines)
+        lines.append(f"a{target}{at} = {new};")
+    return lines, before
 
 
-def kernel(recording: Recording, dtypes: Sequence[str], compute: str) -> Any:
-    """The kernel of a formula for arrays of these dtypes; it takes the gradient, the coefficients, the weight, the slots."""
-    stored = ["uint16" if dtype in HALVES else dtype for dtype in dtypes]
+def name_of(recording: Recording) -> str:
+    """What a recording's kernels are called."""
+    return "updaters_" + re.sub(r"\W", "_", recording.name, flags=re.ASCII)
+
+
+def preamble(compute: str) -> str:
+    """What comes before a kernel that computes in this dtype."""
+    return PREAMBLE % ({"type": "float", "suffix": "f"} if compute == "float32" else {"type": "double", "suffix": ""})
+
+
+def as_stored(dtypes: Sequence[str]) -> list[str]:
+    """The dtypes of arrays as kernels see them."""
+    return ["uint16" if dtype in HALVES else dtype for dtype in dtypes]
+
+
+def elementwise(recording: Recording, dtypes: Sequence[str], compute: str, imports: Sequence[int] = ()) -> Any:
+    """The kernel of a pass without sums, for arrays of any stride.
+
+    It takes the arrays that it only reads, the coefficients, the numbers where it imports any, and the arrays that it
+    replaces.
+    """
+    stored, own = as_stored(dtypes), len(recording.scalars) - len(imports)
+    lines, before = element(recording, dtypes, imports=imports)
+    inputs = [f"{stored[place]} a{place}" for place in range(len(stored)) if place not in recording.targets]
+    inputs += [f"float64 c{number}" for number in range(own)] + ["raw float64 numbers"] * bool(imports)
     return cupy.ElementwiseKernel(
-        ", ".join([f"{stored[1]} a1", *(f"float64 c{number}" for number in range(len(recording.scalars)))]),
+        ", ".join(inputs),
         ", ".join(f"{stored[target]} a{target}" for target in recording.targets),
-        write(recording, dtypes),
-        "updaters_" + re.sub(r"\W", "_", recording.name, flags=re.ASCII),
-        preamble=PREAMBLE % ({"type": "float", "suffix": "f"} if compute == "float32" else {"type": "double", "suffix": ""}),
+        "\n".join([*before, *lines]),
+        name_of(recording),
+        preamble=preamble(compute),
         no_return=True,
         options=("--fmad=false",),
     )
 
 
+def summing(made: Pass, dtypes: Sequence[str], compute: str) -> Any:
+    """The kernel of a pass with sums, for dense arrays: a block for each chunk, whose sums go into a row of `sums`.
+
+    It takes all arrays, the coefficients, the numbers, `sums` and the arrays' size.
+    """
+    recording = made.recording
+    count, own = len(recording.sums), len(recording.scalars) - len(made.imports)
+    lines, before = element(recording, dtypes, "[i]", made.imports)
+    c_types = {"uint16": "unsigned short", "float32": "float", "float64": "double"}
+    parameters = [
+        f"{'' if place in recording.targets else 'const '}{c_types[stored]} *a{place}"
+        for place, stored in enumerate(as_stored(dtypes))
+    ]
+    parameters += [f"const double c{number}" for number in range(own)]
+    parameters += ["const double *numbers", "double *sums", "const long long size"]
+    name = f"{name_of(recording)}_sums"
+    adds = [
+        f"sum{number} += {' * '.join(f'(double)x{operand}' for operand in operands)};"
+        for number, operands in enumerate(recording.sums)
+    ]
+    body = [
+        f'extern "C" __global__ void up_bounds {name}({", ".join(parameters)}) {{',
+        *before,
+        *(f"up_shared double lanes{number}[{LANES}];" for number in range(count)),
+        f"const long long start = (long long)up_chunk * {CHUNK};",
+        f"const long long stop = start + {CHUNK} < size ? start + {CHUNK} : size;",
+        "up_for_lanes {",
+        *(f"double sum{number} = 0;" for number in range(count)),
+        f"for (long long i = start + lane; i < stop; i += {LANES}) {{",
+        *lines,
+        *adds,
+        "}",
+        *(f"lanes{number}[lane] = sum{number};" for number in range(count)),
+        "}",
+        "up_all_lanes_done",
+        f"for (int half = {LANES // 2}; half; half /= 2) {{",
+        "up_for_lanes if (lane < half) {",
+        *(f"lanes{number}[lane] += lanes{number}[lane + half];" for number in range(count)),
+        "}",
+        "up_all_lanes_done",
+        "}",
+        "up_for_lanes if (lane == 0) {",
+        *(f"sums[(long long)up_chunk * {count} + {number}] = lanes{number}[0];" for number in range(count)),
+        "}",
+        "}",
+    ]
+    return cupy.RawKernel(preamble(compute) + SUMMING + "\n".join(body) + "\n", name, options=("--fmad=false",))
+
+
+def between(stages: Stages, now: int) -> Any:
+    """The kernel of one thread that works out what pass `now` needs, or at the end what is kept; None for nothing.
+
+    It takes the coefficients, the array `x` of a float64 for each value, the sums of the pass before with the number
+    of their rows, and the numbers that are kept.
+    """
+    whole, last = stages.whole, len(stages.passes)
+    first = len(whole.arrays)
+    numbers = [place for place in range(first, first + len(whole.numbers))]
+    made = stages.passes[now - 1].sums if now else ()
+    assignments = arithmetic(C, whole, stages.between[now], truth="({} != 0)")
+    if not (made or assignments or (numbers and now in (0, last))):
+        return None
+    lines = []
+    if now == 0:
+        lines += [f"x[{place}] = *n{number};" for number, place in enumerate(numbers)]
+    lines += [f"x[{first + len(numbers) + number}] = c{number};" for number in range(len(whole.scalars))]
+    for column, place in enumerate(made):
+        lines += [f"x[{place}] = sums[{column}];"]
+        lines += [f"for (long long row = 1; row < rows; row++) x[{place}] += sums[row * {len(made)} + {column}];"]
+    lines += [f"{line};" for line in assignments]
+    if now == last:
+        lines += [f"*n{number} = x[{place}];" for number, place in enumerate(whole.kept)]
+    parameters = [f"const double c{number}" for number in range(len(whole.scalars))]
+    parameters += ["double *x", "const double *sums", "const long long rows"]
+    parameters += [f"double *n{number}" for number in range(len(numbers))]
+    name = f"{name_of(whole)}_numbers_{now}"
+    head = [
+        f'extern "C" __global__ void {name}({", ".join(parameters)}) {{',
+        "const double zero = 0, one = 1;",
+        "(void)zero, (void)one;",
+    ]
+    return cupy.RawKernel(preamble("float64") + "\n".join([*head, *lines, "}"]) + "\n", name, options=("--fmad=false",))
+
+
 class Bound:
     """A kernel bound to one weight's slots."""
 
-    def __init__(self, kernel: Any, weight: Array, grad: Array, slots: Sequence[Array]) -> None:
-        self.kernel, self.slots, self.grad_dtype = kernel, slots, grad.dtype
+    def __init__(self, kernel: Any, recording: Recording, grad: Array, slots: Sequence[Array]) -> None:
+        self.kernel, self.recording, self.slots, self.grad_dtype = kernel, recording, slots, grad.dtype
 
     def job(self, weight: Array, grad: Array, coefficients: Sequence[float]) -> Job | None:
         """The update, ready to run; None where the binding does not fit this gradient."""
         if grad.dtype != self.grad_dtype:
             return None
-        start, end = extent(grad)  # by address, since CuPy's own test knows only memory that CuPy has allocated
-        if any(low < end and start < high for low, high in map(extent, (weight, *self.slots))):
-            with grad.device:
-                grad = grad.copy()
+        grad = apart(grad, weight, self.slots)
         arrays = [weight, grad, *self.slots]
         if memory_order(arrays) == "F":  # CuPy walks through arrays in C order
             arrays = [array.T for array in arrays]
-        weight_view, grad_view, *slots = map(_as_stored, arrays)
-        return self.kernel, weight.device, (grad_view, *coefficients, weight_view, *slots)
+        views, targets = [_as_stored(array) for array in arrays], self.recording.targets
+        read = [view for place, view in enumerate(views) if place not in targets]
+        return [(self.kernel, (*read, *coefficients, *(views[target] for target in targets)))], weight.device
 
 
-Job: TypeAlias = tuple[Any, Any, tuple[Any, ...]]
-"""One weight's update, ready to run: the kernel, the device and the arguments."""
+def apart(grad: Array, weight: Array, slots: Sequence[Array]) -> Array:
+    """The gradient, or a copy where it shares memory with what is written."""
+    start, end = extent(grad)  # by address, since CuPy's own test knows only memory that CuPy has allocated
+    if any(low < end and start < high for low, high in map(extent, (weight, *slots))):
+        with grad.device:
+            return grad.copy()
+    return grad
+
+
+class StagedBound:
+    """A recording with sums bound to what is kept for a weight: kernels for passes, and for what is between them."""
+
+    def __init__(
+        self,
+        passes: Sequence[Any],
+        steps: Sequence[Any],
+        recording: Recording,
+        weight: Array,
+        grad: Array,
+        slots: Sequence[Array],
+        numbers: Sequence[Array],
+    ) -> None:
+        self.passes, self.steps, self.stages = passes, steps, split(recording)
+        self.slots, self.numbers, self.grad_dtype = slots, numbers, grad.dtype
+        self.order = memory_order(slots or (weight,)) or "C"
+        self.size = weight.size * (2 if weight.dtype.kind == "c" else 1)
+        self.rows = max(1, -(-self.size // CHUNK))
+        with weight.device:
+            self.values = cupy.zeros(len(recording.nodes), np.float64)
+            self.sums = [cupy.zeros((self.rows, max(1, len(made.sums))), np.float64) for made in self.stages.passes]
+
+    def job(self, weight: Array, grad: Array, coefficients: Sequence[float]) -> Job | None:
+        """The update, ready to run; None where the binding does not fit this gradient."""
+        if grad.dtype != self.grad_dtype:
+            return None
+        grad = apart(grad, weight, self.slots)
+        dense, dense_grad = self._dense(weight), self._dense(grad)
+        flat = [_as_stored(array.T if self.order == "F" else array) for array in (dense, dense_grad, *self.slots)]
+        launches: list[Any] = []
+        host = [np.float64(number) for number in coefficients]
+        for now in range(len(self.passes) + 1):
+            if self.steps[now] is not None:
+                sums = self.sums[max(0, now - 1)]
+                arguments = (*host, self.values, sums, np.int64(self.rows), *self.numbers)
+                launches.append((self.steps[now], ((1,), (1,), arguments)))
+            if now == len(self.passes):
+                break
+            made = self.stages.passes[now]
+            if made.sums:
+                arguments = (*flat, *host, self.values, self.sums[now], np.int64(self.size))
+                launches.append((self.passes[now], ((self.rows,), (LANES,), arguments)))
+            else:
+                targets = made.recording.targets
+                read = [view for place, view in enumerate(flat) if place not in targets]
+                imported = [self.values] * bool(made.imports)
+                launches.append((self.passes[now], (*read, *coefficients, *imported, *(flat[target] for target in targets))))
+        if dense is not weight:
+            launches.append((_copy, (weight, dense)))
+        return launches, weight.device
+
+    def _dense(self, array: Array) -> Array:
+        """The array itself, or a copy that lies as the slots do."""
+        if array.flags.c_contiguous if self.order == "C" else array.flags.f_contiguous:
+            return array
+        with array.device:
+            return array.copy(self.order)
+
+
+def _copy(target: Array, source: Array) -> None:
+    target[...] = source
+
+
+Job: TypeAlias = tuple[list[tuple[Any, tuple[Any, ...]]], Any]
+"""One weight's update, ready to run: kernels with their arguments, and the device."""
 
 
 def _as_stored(array: Array) -> Array:
@@ -113,11 +319,11 @@ class CupyBackend:
 
     name = "cupy"
 
-    def slot(self, weight: Array, dtype: Any, start: float | Literal["w"]) -> Array:
-        """A slot in the weight's shape, on its device, in Fortran order where the weight is."""
+    def slot(self, weight: Array, shape: tuple[int, ...], dtype: Any, start: float | Literal["w"]) -> Array:
+        """A slot on the weight's device, in Fortran order where the weight is."""
         flags = weight.flags
         with weight.device:
-            slot = cupy.zeros(weight.shape, dtype, order="F" if flags.f_contiguous and not flags.c_contiguous else "C")
+            slot = cupy.zeros(shape, dtype, order="F" if flags.f_contiguous and not flags.c_contiguous else "C")
             if start == "w":
                 slot[...] = weight
             elif start:
@@ -129,26 +335,58 @@ class CupyBackend:
         with cupy.cuda.Device(int(device.removeprefix("cuda:"))):
             return cupy.asarray(array)
 
-    def bind(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> Bound:
-        """Bind a formula to a weight's slots, compiled for its device."""
+    def number(self, weight: Array, start: float) -> Array:
+        """A number to keep for a weight, on its device."""
+        with weight.device:
+            return cupy.asarray(np.full((), start, np.float64))
+
+    def bind(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array], numbers: Sequence[Array]) -> Any:
+        """Bind a formula to what is kept for a weight, compiled for its device."""
         device = weight.device
         key = "cupy", device.id, weight.dtype, grad.dtype
         if key not in recording.compiled:
             dtypes = [real_dtype(array.dtype).name for array in (weight, grad, *slots)]
             compute = compute_dtype(weight.dtype)
             assert compute is not None
-            made = kernel(recording, dtypes, compute.name)
-            with device:  # CuPy compiles at the first launch; this one is on scratch, before anything of value
-                w, g, *rest = (cupy.zeros(1, "uint16" if dtype in HALVES else dtype) for dtype in dtypes)
-                made(g, *[0.0] * len(recording.scalars), w, *rest)
-            recording.compiled[key] = made
-        return Bound(recording.compiled[key], weight, grad, slots)
+            with device:
+                recording.compiled[key] = compiled(recording, dtypes, compute.name)
+        passes, steps = recording.compiled[key]
+        if is_plain(recording):
+            return Bound(passes[0], recording, grad, slots)
+        return StagedBound(passes, steps, recording, weight, grad, slots, numbers)
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Launch jobs that are ready."""
-        for kernel, device, arguments in jobs:
+        for launches, device in jobs:
             with device:
-                kernel(*arguments)
+                for kernel, arguments in launches:
+                    kernel(*arguments)
+
+
+def compiled(recording: Recording, dtypes: Sequence[str], compute: str) -> tuple[list[Any], list[Any]]:
+    """The kernels of a formula's passes and of what is between them, compiled for the current device.
+
+    CuPy compiles at the first launch; this one is on scratch, before anything of value.
+    """
+    scratch = [cupy.zeros(1, stored) for stored in as_stored(dtypes)]
+    stages = split(recording)
+    passes = []
+    for made in stages.passes:
+        own = [0.0] * (len(made.recording.scalars) - len(made.imports))
+        if made.sums:
+            passes.append(summing(made, dtypes, compute))
+            passes[-1].compile()
+            continue
+        passes.append(elementwise(made.recording, dtypes, compute, made.imports))
+        numbers = [cupy.zeros(len(recording.nodes), np.float64)] * bool(made.imports)
+        targets = made.recording.targets
+        read = [array for place, array in enumerate(scratch) if place not in targets]
+        passes[-1](*read, *own, *numbers, *(scratch[target] for target in targets))
+    steps = [between(stages, now) for now in range(len(stages.passes) + 1)]
+    for step in steps:
+        if step is not None:
+            step.compile()
+    return passes, steps
 
 
 def backend() -> CupyBackend:

@@ -24,6 +24,7 @@ from updaters.arrays import HALVES, compute_dtype, flat, real_dtype
 from updaters.backends import numpy as plain
 from updaters.backends.halves import has_float16
 from updaters.backends.language import PYTHON
+from updaters.backends.stages import CHUNK, LANES
 from updaters.backends.threads import crew
 from updaters.backends.trace import Recording
 
@@ -38,7 +39,10 @@ PIECE = 8_192
 
 
 def write(recording: Recording, dtypes: Sequence[str], compute: str) -> str:
-    """The text of a module whose `kernel` updates elements low to high, or says True where the gradient overlaps."""
+    """The text of a module whose `kernel` updates elements low to high, or says True where the gradient overlaps.
+
+    Where the recording has sums, `low` is where a chunk begins, and each chunk's go into a row of the array `sums`.
+    """
     arrays = [f"a{number}" for number in range(len(recording.arrays))]
     first_scalar = len(arrays)
     scalars = [f"c{number}" for number in range(len(recording.scalars))]
@@ -46,10 +50,11 @@ def write(recording: Recording, dtypes: Sequence[str], compute: str) -> str:
     lines = [
         "from math import inf, nan, sqrt",
         "from numba import float32, float64, intp",
+        *["from numpy import empty"] * bool(recording.sums),
         *(f"from updaters.backends.halves import load_{name}, store_{name}" for name in halves),
         "",
         "",
-        f"def kernel({', '.join([*arrays, 'low', 'high', *scalars])}):",
+        f"def kernel({', '.join([*arrays, 'low', 'high', *scalars, *['sums'] * bool(recording.sums)])}):",
         "    first = intp(a1.ctypes.data)",
         "    end = first + a1.size * a1.itemsize",
     ]
@@ -59,20 +64,42 @@ def write(recording: Recording, dtypes: Sequence[str], compute: str) -> str:
             f"    if first < start + {array}.size * {array}.itemsize and start < end:",
             "        return True",
         ]
-    lines += [f"    {array} = {array}[low:high]" for array in arrays]
     if any(node.operation == "sign" for node in recording.nodes):
         lines += [f"    zero = {compute}(0.0)", f"    one = {compute}(1.0)"]
     lines += [f"    x{first_scalar + number} = {compute}({scalar})" for number, scalar in enumerate(scalars)]
     for node, name, expression in PYTHON.lines(recording, "scalar"):
         lines.append(f"    {name} = {f'{compute}({expression})' if node.operation == 'constant' else expression}")
-    lines.append("    for i in range(a0.size):")
+    body = []
     for number, (array, dtype) in enumerate(zip(arrays, dtypes, strict=True)):
         element = f"load_{dtype}({array}[i])" if dtype in HALVES else f"{array}[i]"
-        lines.append(f"        x{number} = {compute}({element})")
-    lines += [f"        {name} = {expression}" for _, name, expression in PYTHON.lines(recording, "array", "mask")]
+        body.append(f"x{number} = {compute}({element})")
+    body += [f"{name} = {expression}" for _, name, expression in PYTHON.lines(recording, "array", "mask")]
     for output, target in zip(recording.outputs, recording.targets, strict=True):
         new = f"store_{dtypes[target]}(x{output})" if dtypes[target] in HALVES else f"x{output}"
-        lines.append(f"        {arrays[target]}[i] = {new}")
+        body.append(f"{arrays[target]}[i] = {new}")
+    if not recording.sums:
+        lines += [f"    {array} = {array}[low:high]" for array in arrays]
+        lines += ["    for i in range(a0.size):", *(f"        {line}" for line in body), "    return False", ""]
+        return "\n".join(lines)
+    # Chunk by chunk; within one, row by row of as many elements as there are lanes.
+    names = [f"lanes{number}" for number in range(len(recording.sums))]
+    lines += [f"    {name} = empty({LANES})" for name in names]
+    whole = [f"whole{number}" for number in range(len(arrays))]
+    lines += [f"    {name} = {array}" for name, array in zip(whole, arrays, strict=True)]
+    lines += [f"    for start in range(low, high, {CHUNK}):", f"        for i in range({LANES}):"]
+    lines += [f"            {name}[i] = 0.0" for name in names]
+    lines += [f"        stop = min(start + {CHUNK}, high)", f"        for row in range(start, stop, {LANES}):"]
+    lines += [f"            end = min(row + {LANES}, stop)"]
+    lines += [f"            {array} = {name}[row:end]" for name, array in zip(whole, arrays, strict=True)]
+    body += [
+        f"{name}[i] += {' * '.join(f'float64(x{operand})' for operand in operands)}"
+        for name, operands in zip(names, recording.sums, strict=True)
+    ]
+    lines += ["            for i in range(end - row):", *(f"                {line}" for line in body)]
+    lines += [f"        half = {LANES // 2}", "        while half:", "            for i in range(half):"]
+    lines += [f"                {name}[i] += {name}[i + half]" for name in names]
+    lines += ["            half //= 2"]
+    lines += [f"        sums[start // {CHUNK}, {number}] = {name}[0]" for number, name in enumerate(names)]
     return "\n".join([*lines, "    return False", ""])
 
 
@@ -146,6 +173,12 @@ Job: TypeAlias = tuple[Kernel, list[Any], Sequence[float]]
 """One weight's update, ready to run: the kernel, its flat arrays and its coefficients."""
 
 
+class SummingJob(tuple[Kernel, list[Any], Sequence[Any]]):
+    """A job whose kernel takes whole chunks, and puts their sums into its last coefficient."""
+
+    __slots__ = ()
+
+
 class Bound:
     """A compiled formula bound to one weight's slots; where arrays come that it cannot take, NumPy does."""
 
@@ -162,8 +195,17 @@ class Bound:
         """The same for NumPy."""
         return plain.Bound(*self._arguments)
 
-    def job(self, weight: Array, grad: Array, coefficients: Sequence[float]) -> Job | plain.Job | None:
+    def job(
+        self, weight: Array, grad: Array, coefficients: Sequence[float], sums: Array | None = None
+    ) -> Job | SummingJob | plain.Job | None:
         """The update, ready to run; None where the binding does not fit this gradient."""
+        if sums is not None:
+            flat_weight, flat_grad = (
+                flat(a, self.order, view) for a, view in ((weight, self.weight_view), (grad, self.grad_view))
+            )
+            assert flat_weight is not None  # they lie densely where there are sums
+            assert flat_grad is not None
+            return SummingJob((self.kernel, [flat_weight, flat_grad, *self.flat_slots], [*coefficients, sums]))
         if grad.dtype is not self.grad_dtype:
             return None
         if self.direct:  # written out, for it is most updates and their time is in such lines
@@ -193,11 +235,11 @@ class NumbaBackend(plain.NumpyBackend):
     def __init__(self) -> None:
         self._compiling = threading.RLock()
 
-    def bind(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> Any:
-        """Bind a formula to a weight's slots, compiled where these arrays can be, and else for NumPy."""
+    def bind_pass(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> Any:
+        """Bind what is done in one pass, compiled where these arrays can be, and else for NumPy."""
         kernel = self._kernel(recording, weight.dtype, grad.dtype, slots)
         if kernel is None:
-            return super().bind(recording, weight, grad, slots)
+            return super().bind_pass(recording, weight, grad, slots)
         return Bound(kernel, recording, weight, grad, slots)
 
     def _kernel(self, recording: Recording, weight: np.dtype[Any], grad: np.dtype[Any], slots: Sequence[Array]) -> Kernel | None:
@@ -221,6 +263,8 @@ class NumbaBackend(plain.NumpyBackend):
         elements = [numba.types.uint16 if name in HALVES else getattr(numba.types, name) for name in names]
         types: list[Any] = [numba.types.Array(element, 1, "C", readonly=place == 1) for place, element in enumerate(elements)]
         types += [numba.types.intp] * 2 + [numba.types.float64] * len(recording.scalars)
+        if recording.sums:
+            types.append(numba.types.Array(numba.types.float64, 2, "C"))
         return compiled(write(recording, names, compute.name), numba.types.boolean(*types))
 
     def run(self, jobs: Sequence[Any]) -> None:
@@ -230,11 +274,15 @@ class NumbaBackend(plain.NumpyBackend):
             size = arrays[0].size
             if size < PARALLEL + PIECE and not kernel(*arrays, 0, size, *coefficients):
                 return
+        super().run(jobs)
+
+    def run_passes(self, jobs: Sequence[Any]) -> None:
+        """Run jobs of one pass, in equal spans on all threads where there is enough to do."""
         loops: list[Job] = [job for job in jobs if not isinstance(job, plain.Job)]
         total = sum([arrays[0].size for _, arrays, _ in loops])
         # The crew comes first: it is refused where its number of threads is none, and nothing has been written yet.
         team = crew() if total >= PARALLEL + PIECE * len(loops) else None
-        super().run([job for job in jobs if isinstance(job, plain.Job)])
+        super().run_passes([job for job in jobs if isinstance(job, plain.Job)])
         refused: list[Job] = []
         if team is None:
             for job in loops:
@@ -268,10 +316,10 @@ def spans(jobs: Sequence[Job], total: int, count: int) -> list[list[tuple[Job, i
     for job in jobs:
         low, size = 0, job[1][0].size
         while low < size:
-            if room == 0:
+            if room <= 0:
                 pieces.append([])
                 room = length
-            high = min(size, low + room)
+            high = min(size, low + (room if type(job) is tuple else max(CHUNK, room - room % CHUNK)))
             pieces[-1].append((job, low, high))
             room -= high - low
             low = high

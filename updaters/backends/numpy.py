@@ -5,19 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 import attrs
 import numpy as np
 
 from updaters.arrays import as_reals, compute_dtype, flat, memory_order, real_dtype
+from updaters.backends.stages import CHUNK, LANES, StagedBound, StagedJob, is_plain
 from updaters.backends.threads import crew
 from updaters.backends.trace import Node, Recording
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Order: TypeAlias = Literal["C", "F"]
 
-BLOCK = 65_536
+BLOCK = CHUNK
 """Elements worked on at a time: the arrays and buffers of a rule then lie in a core's own cache."""
 
 PARALLEL = 4 * BLOCK
@@ -33,12 +35,13 @@ class Plan:
 
     Attributes:
         source: the text of the function.
-        run: `run(dtype, arrays, coefficients, buffers)`, which replaces the weight and the slots of a block.
+        run: `run(dtype, arrays, coefficients, buffers)`, which replaces the weight and the slots of a block, and gives
+            its sums.
         buffers: how many buffers of the compute dtype it needs, and how many of booleans.
     """
 
     source: str
-    run: Callable[..., None]
+    run: Callable[..., Sequence[float]]
     buffers: tuple[int, int]
 
 
@@ -51,7 +54,7 @@ def plan(recording: Recording) -> Plan:
             nodes.append(Node("positive", (outputs[place],)))
             outputs[place] = len(nodes) - 1
     last_use = {operand: number for number, node in enumerate(nodes) for operand in node.operands}
-    last_use |= dict.fromkeys(outputs, len(nodes))
+    last_use |= dict.fromkeys([*outputs, *chain(*recording.sums)], len(nodes))
     homes = {output: target for output, target in zip(outputs, targets, strict=True) if outputs.count(output) == 1}
     names = {number: f"a{number}" for number in range(count)}
     free: dict[str, list[str]] = {"array": [], "mask": []}
@@ -90,9 +93,11 @@ def plan(recording: Recording) -> Plan:
                 free[nodes[operand].kind].append(names[operand])
         else:
             block_lines.append(f"np.{node.operation}({', '.join(operands)}, out={names[number]})")
+    block_lines += [f"s{n} = total({', '.join(names[operand] for operand in sum)})" for n, sum in enumerate(recording.sums)]
     for output, target in zip(outputs, targets, strict=True):
         if names[output] != f"a{target}":
             block_lines.append(f"np.copyto(a{target}, {names[output]})")
+    block_lines.append(f"return ({''.join(f's{n}, ' for n in range(len(recording.sums)))})")
     unpack = [
         ("arrays", [f"a{n}" for n in range(count)]),
         ("coefficients", [f"x{count + n}" for n in range(len(recording.scalars))]),
@@ -100,9 +105,26 @@ def plan(recording: Recording) -> Plan:
     ]
     lines = [f"{', '.join(targets)}, = {source}" for source, targets in unpack if targets]
     source = "\n    ".join(["def run(dtype, arrays, coefficients, buffers):", *lines, *scalar_lines, *block_lines]) + "\n"
-    namespace: dict[str, Any] = {"np": np}
+    namespace: dict[str, Any] = {"np": np, "total": total}
     exec(compile(source, f"<{recording.name} as ufuncs>", "exec"), namespace)
     return Plan(source, namespace["run"], (made["array"], made["mask"]))
+
+
+def total(a: Array, b: Array | None = None) -> np.float64:
+    """The sum of a chunk, or of the products of two, in float64 and in the order that all backends keep to."""
+    wide = a.astype(np.float64)
+    if b is not None:
+        wide *= b
+    lanes = np.zeros(LANES)
+    rows = wide.size // LANES
+    np.add.reduce(wide[: rows * LANES].reshape(rows, LANES), axis=0, out=lanes)
+    lanes[: wide.size % LANES] += wide[rows * LANES :]
+    half = LANES // 2
+    while half:
+        lanes = lanes[:half] + lanes[half:]
+        half //= 2
+    folded: np.float64 = lanes[0]
+    return folded
 
 
 def order_of(weight: Array, slots: Sequence[Array]) -> Order:
@@ -147,8 +169,11 @@ class Bound:
         if self.order is not None:
             self.flat_slots = [flat(slot, self.order, self.view) for slot in slots]
 
-    def job(self, weight: Array, grad: Array, coefficients: Sequence[float]) -> Job | None:
-        """The update, ready to run; None where the binding does not fit this gradient."""
+    def job(self, weight: Array, grad: Array, coefficients: Sequence[float], sums: Array | None = None) -> Job | None:
+        """The update, ready to run; None where the binding does not fit this gradient.
+
+        Where the recording has sums, those of each chunk go into `sums`, a row for a chunk; arrays lie densely then.
+        """
         if grad.dtype != self.grad_dtype:
             return None
         if any(np.may_share_memory(grad, array) for array in (weight, *self.slots)):
@@ -156,8 +181,8 @@ class Bound:
         if self.order is not None:
             flat_weight, flat_grad = flat(weight, self.order, self.view), flat(grad, self.order, self.view)
             if flat_weight is not None and flat_grad is not None:
-                return Job(self, [flat_weight, flat_grad, *self.flat_slots], True, coefficients)
-        return Job(self, [as_reals(array) for array in (weight, grad, *self.slots)], False, coefficients)
+                return Job(self, [flat_weight, flat_grad, *self.flat_slots], True, coefficients, sums)
+        return Job(self, [as_reals(array) for array in (weight, grad, *self.slots)], False, coefficients, sums)
 
 
 @attrs.define(eq=False)
@@ -168,6 +193,7 @@ class Job:
     arrays: list[Any]
     dense: bool
     coefficients: Sequence[float]
+    sums: Array | None = None
 
     def run(self, low: int = 0, high: int | None = None) -> None:
         """Update all elements, or of dense arrays those from low to high."""
@@ -177,16 +203,19 @@ class Job:
             coefficients = [dtype(number) for number in self.coefficients]
             if self.dense and recording.plain and self.arrays[0].size <= SMALL:
                 results = recording.function(*self.arrays, *coefficients)
-                for target, result in zip(
-                    recording.targets, results if isinstance(results, (tuple, list)) else (results,), strict=True
-                ):
-                    self.arrays[target][...] = result
+                replaced = (0, *range(2, len(self.arrays)))
+                for target, result in zip(replaced, results if isinstance(results, (tuple, list)) else (results,), strict=True):
+                    if target in recording.targets:
+                        self.arrays[target][...] = result
                 return
             floats, masks = plan.buffers
             buffers = _BUFFERS.get(self.bound.dtype, floats) + _BUFFERS.get(np.dtype(bool), masks)
-            for block in self.blocks(low, high):
+            for number, block in enumerate(self.blocks(low, high), low // BLOCK):
                 size = block[0].size
-                plan.run(dtype, block, coefficients, buffers if size == BLOCK else [buffer[:size] for buffer in buffers])
+                of_block = buffers if size == BLOCK else [buffer[:size] for buffer in buffers]
+                sums = plan.run(dtype, block, coefficients, of_block)
+                if self.sums is not None:
+                    self.sums[number] = sums
 
     def blocks(self, low: int, high: int | None) -> Iterator[Sequence[Array]]:
         """One-dimensional pieces of all arrays in the compute dtype; what is written to them arrives."""
@@ -212,10 +241,10 @@ class NumpyBackend:
 
     name = "numpy"
 
-    def slot(self, weight: Array, dtype: np.dtype[Any], start: float | Literal["w"]) -> Array:
-        """A slot in the weight's shape, in Fortran order where the weight is."""
+    def slot(self, weight: Array, shape: tuple[int, ...], dtype: np.dtype[Any], start: float | Literal["w"]) -> Array:
+        """A slot, in Fortran order where the weight is."""
         flags = weight.flags
-        slot = np.zeros(weight.shape, dtype, order="F" if flags.f_contiguous and not flags.c_contiguous else "C")
+        slot = np.zeros(shape, dtype, order="F" if flags.f_contiguous and not flags.c_contiguous else "C")
         if start == "w":
             slot[...] = weight
         elif start:
@@ -226,12 +255,37 @@ class NumpyBackend:
         """The array itself."""
         return array
 
-    def bind(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> Bound:
-        """Bind a formula to a weight's slots, written out and compiled."""
+    def number(self, weight: Array, start: float) -> Array:
+        """A number to keep for a weight."""
+        return np.full((), start)
+
+    def bind(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array], numbers: Sequence[Array]) -> Any:
+        """Bind a formula to what is kept for a weight, written out and compiled."""
+        if is_plain(recording):
+            return self.bind_pass(recording, weight, grad, slots)
+        return StagedBound(self.bind_pass, recording, weight, grad, slots, numbers)
+
+    def bind_pass(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> Any:
+        """Bind what is done in one pass over the elements."""
         return Bound(recording, weight.dtype, grad.dtype, slots, order_of(weight, slots))
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Run jobs that are ready, large ones on all threads: NumPy lets go of Python's lock within a block."""
+    def run(self, jobs: Sequence[Any]) -> None:
+        """Run jobs that are ready."""
+        staged = [job for job in jobs if isinstance(job, StagedJob)]
+        if not staged:
+            self.run_passes(jobs)
+            return
+        if sum(job.size for job in staged) >= PARALLEL:
+            crew()  # may be refused, and now nothing has been written yet
+        self.run_passes([job for job in jobs if not isinstance(job, StagedJob)])
+        running = staged
+        while running:
+            passes = [job.begin_pass() for job in running]
+            self.run_passes(passes)
+            running = [job for job in running if job.end_pass()]
+
+    def run_passes(self, jobs: Sequence[Job]) -> None:
+        """Run jobs of one pass, large ones on all threads: NumPy lets go of Python's lock within a block."""
         large = [job.dense and job.arrays[0].size >= PARALLEL for job in jobs]
         team = crew() if any(large) else None  # before the first write, since it may be refused
         for job, is_large in zip(jobs, large, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -12,7 +12,8 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from updaters.formula import Formula
 
-Kind: TypeAlias = Literal["array", "scalar", "mask"]
+Kind: TypeAlias = Literal["array", "mask", "scalar", "number", "fact"]
+"""Per element a number or a truth value; a coefficient; and what comes from sums over elements, a float64 or a truth value."""
 
 
 @attrs.frozen
@@ -30,6 +31,7 @@ COMPARISONS = {
     "greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!=",
 }  # fmt: skip
 LOGIC = {"logical_and": "&", "logical_or": "|"}
+SUMS = {"sum", "dot"}
 FUNCTIONS = {"negative", "sqrt", "absolute", "sign", "maximum", "minimum"}
 ALIASES = {
     "true_divide": "divide",
@@ -69,17 +71,36 @@ class Recorder:
 
     def operate(self, operation: str, *values: object) -> Value:
         operands = [self.take(value) for value in values]
-        masks = [operand.node.kind == "mask" for operand in operands]
+        truths = [operand.node.kind in ("mask", "fact") for operand in operands]
         logical = operation in LOGIC or operation == "logical_not"
-        if masks != [logical or (operation == "where" and position == 0) for position in range(len(masks))]:
+        if truths != [logical or (operation == "where" and position == 0) for position in range(len(truths))]:
             raise TypeError(
                 f"{self.name}.formula: numpy.{operation} takes {'comparisons' if logical else 'numbers'}"
                 f"{' after one comparison' if operation == 'where' else ''}; turn one into the other with numpy.where"
             )
-        kind: Kind = "scalar" if all(operand.node.kind == "scalar" for operand in operands) else "array"
+        kinds = {operand.node.kind for operand in operands}
+        per_element = bool(kinds & {"array", "mask"})
+        if per_element and "fact" in kinds:  # an element's truth value from one for the whole weight
+            operands = [self.per_element(operand) for operand in operands]
+        of_sums = not per_element and bool(kinds & {"number", "fact"})
         if logical or operation in COMPARISONS:
-            kind = "mask"
+            kind: Kind = "fact" if of_sums else "mask"
+        else:
+            kind = "array" if per_element else "number" if of_sums else "scalar"
         return self.put(Node(operation, tuple(operand.number for operand in operands), kind))
+
+    def per_element(self, value: Value) -> Value:
+        return (
+            self.operate("not_equal", self.operate("where", value, 1.0, 0.0), self.take(0.0))
+            if value.node.kind == "fact"
+            else value
+        )
+
+    def reduce(self, operation: str, *values: object) -> Value:
+        operands = [self.take(value) for value in values]
+        if any(operand.node.kind != "array" for operand in operands):
+            raise TypeError(f"{self.name}.formula: a sum, a norm or an inner product is one of arrays")
+        return self.put(Node(operation, tuple(operand.number for operand in operands), "number"))
 
 
 class Value(NDArrayOperatorsMixin):
@@ -130,6 +151,12 @@ class Value(NDArrayOperatorsMixin):
             value, low, high = args
             self.tape.plain = False  # of zeros of both signs, numpy.clip may take the other one
             return self.tape.operate("minimum", self.tape.operate("maximum", value, low), high)
+        if function is np.sum and len(args) == 1 and not kwargs:
+            return self.tape.reduce("sum", *args)
+        if function is np.vdot and len(args) == 2 and not kwargs:
+            return self.tape.reduce("dot", *args)
+        if function is np.linalg.norm and len(args) == 1 and not kwargs:
+            return self.tape.operate("sqrt", self.tape.reduce("dot", *args * 2))
         raise self._unknown(f"numpy.{function.__name__}")
 
     def __getattr__(self, name: str) -> Any:
@@ -150,20 +177,25 @@ class Value(NDArrayOperatorsMixin):
         known = sorted({*ARITHMETIC, *FUNCTIONS, "square", "power", "where", "clip"})
         return TypeError(
             f"{self.tape.name}.formula cannot be recorded: {what} is not one of + - * /, comparisons and numpy's "
-            f"{', '.join(known)}; exponentials and logarithms belong in coefficients"
+            f"{', '.join(known)}, and of whole arrays sum, vdot and linalg.norm; exponentials and logarithms belong in "
+            "coefficients"
         )
 
 
 @attrs.frozen(eq=False)
 class Recording:
-    """A formula's operations in order, and which of them are the new weight and slots.
+    """A formula's operations in order, and which of them are the new weight, slots and numbers.
 
     Attributes:
         name: the formula's name.
         arrays: the arguments that are arrays: w, g and the slots.
+        numbers: the arguments that are numbers kept for the weight.
         scalars: the arguments that are coefficients.
-        nodes: every value; those of `arrays` come first, those of `scalars` next.
-        outputs: for the weight and each slot, the number of the node that replaces it.
+        nodes: every value; those of `arrays` come first, those of `numbers` and then of `scalars` next.
+        targets: the nodes of the arrays that are replaced: the weight and slots, but those that stay as they are.
+        outputs: for each of these, the number of the node that replaces it.
+        kept: for each of `numbers`, the number of the node that replaces it.
+        sums: the operands of each sum, or inner product of two, over all elements that is wanted besides.
         plain: whether the plain function on NumPy arrays computes the very same.
         function: the plain function.
         compiled: what backends have made of the recording, under keys of their own.
@@ -171,17 +203,16 @@ class Recording:
 
     name: str
     arrays: tuple[str, ...]
+    numbers: tuple[str, ...]
     scalars: tuple[str, ...]
     nodes: tuple[Node, ...]
+    targets: tuple[int, ...]
     outputs: tuple[int, ...]
+    kept: tuple[int, ...]
     plain: bool
     function: Callable[..., Any]
+    sums: tuple[tuple[int, ...], ...] = ()
     compiled: dict[Any, Any] = attrs.field(factory=dict, repr=False)
-
-    @property
-    def targets(self) -> tuple[int, ...]:
-        """The nodes of the arrays that the outputs replace: the weight and the slots, but not the gradient."""
-        return (0, *range(2, len(self.arrays)))
 
 
 def record(formula: Formula) -> Recording:
@@ -194,6 +225,7 @@ def record(formula: Formula) -> Recording:
     arrays = ("w", "g", *formula.slots)
     # By place, since names may occur twice: a slot may be called g, a step's coefficient as one of the rule's.
     inputs = [tape.put(Node("input", value=str(place))) for place in range(len(arrays))]
+    inputs += [tape.put(Node("input", kind="number", value=str(place))) for place in range(len(formula.numbers))]
     scalars = tuple(f"{name}_{place}" for place, name in enumerate(formula.coefficients))
     inputs += [tape.put(Node("input", kind="scalar", value=str(place))) for place in range(len(scalars))]
     results = formula.function(*inputs)
@@ -201,24 +233,40 @@ def record(formula: Formula) -> Recording:
         results = tuple(results)
     if not isinstance(results, tuple):
         results = (results,)
-    if len(results) != 1 + len(formula.slots):
-        wanted = ", ".join(("w", *formula.slots))
-        raise TypeError(f"{formula.name}.formula must give back ({wanted}), got {len(results)} values")
-    outputs = tuple(tape.take(result).number for result in results)
-    if any(tape.nodes[number].kind == "mask" for number in outputs):
+    names = ("w", *formula.slots, *formula.numbers)
+    if len(results) != len(names):
+        raise TypeError(f"{formula.name}.formula must give back ({', '.join(names)}), got {len(results)} values")
+    values = [tape.take(result) for result in results]
+    if any(value.node.kind in ("mask", "fact") for value in values):
         raise TypeError(f"{formula.name}.formula must give back numbers, got a comparison")
-    needed = set(outputs)
-    for number in reversed(range(len(tape.nodes))):
-        if number in needed:
-            needed.update(tape.nodes[number].operands)
-    kept = [n for n, node in enumerate(tape.nodes) if n in needed or node.operation == "input"]
-    place = {old: new for new, old in enumerate(kept)}
-    nodes = tuple(
-        attrs.evolve(node, operands=tuple(place[operand] for operand in node.operands))
-        for node in (tape.nodes[number] for number in kept)
-    )
-    replaced = tuple(place[number] for number in outputs)
-    recording = Recording(formula.name, arrays, scalars, nodes, replaced, tape.plain, formula.function)
+    replaced = [0, *range(2, len(arrays))]
+    new = {target: value.number for target, value in zip(replaced, values, strict=False) if value.number != target}
+    new = new or {0: 0}  # something is to be written
+    kept = [value.number for value in values[len(replaced) :]]
+    for name, number in zip(formula.numbers, kept, strict=True):
+        if tape.nodes[number].kind == "array":
+            raise TypeError(f"{formula.name}.formula must give back one number as {name}, got one per element")
+    nodes, place = prune(tape.nodes, [*new.values(), *kept])
+    recording = Recording(
+        formula.name, arrays, formula.numbers, scalars, nodes, tuple(new), tuple(place[number] for number in new.values()),
+        tuple(place[number] for number in kept), tape.plain, formula.function,
+    )  # fmt: skip
     # One array's old value as another's new one would be overwritten before it is read.
-    moved = any(output < len(arrays) and output != target for output, target in zip(replaced, recording.targets, strict=True))
-    return attrs.evolve(recording, plain=tape.plain and not moved)
+    moved = any(output < len(arrays) for output in recording.outputs)
+    summed = any(node.operation in SUMS for node in nodes)  # in an order of our own, and in float64
+    return attrs.evolve(recording, plain=tape.plain and not moved and not summed)
+
+
+def prune(nodes: Sequence[Node], wanted: Iterable[int]) -> tuple[tuple[Node, ...], dict[int, int]]:
+    """The inputs, and the nodes that wanted ones need, with their new numbers by their old ones."""
+    needed = set(wanted)
+    for number in reversed(range(len(nodes))):
+        if number in needed:
+            needed.update(nodes[number].operands)
+    place: dict[int, int] = {}
+    for number, node in enumerate(nodes):
+        if number in needed or node.operation == "input":
+            place[number] = len(place)
+    return tuple(
+        attrs.evolve(nodes[number], operands=tuple(place[operand] for operand in nodes[number].operands)) for number in place
+    ), place

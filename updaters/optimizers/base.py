@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import SimpleNamespace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import attrs
 
-from updaters.checks import Interval
+from updaters.checks import Interval, field_name
 from updaters.optimizers.fields import choice, flag, nonnegative, positive
 from updaters.protocols import Schedulable, read
 from updaters.state import OptimizationState
@@ -30,6 +30,31 @@ class Reading(SimpleNamespace):
         )
 
 
+class Transform(Protocol):
+    """What happens to a gradient between its decay and the rule: a frozen value, as those of `updaters.transforms` are."""
+
+    @property
+    def apply(self) -> Callable[..., Any]:
+        """The new gradient, from (w, g, *coefficients): a function as a rule's formula is, the same at every asking."""
+
+    def coefficients(self, now: Reading, state: OptimizationState, /) -> Sequence[float]:
+        """The coefficients, at a clock at which the optimizer's hyperparameters are `now`."""
+
+
+def _as_tuple(transforms: Transform | Sequence[Transform]) -> tuple[Any, ...]:
+    return tuple(transforms) if isinstance(transforms, (tuple, list)) else (transforms,)
+
+
+def _check_transforms(instance: object, attribute: attrs.Attribute[Any], transforms: tuple[Any, ...]) -> None:
+    for transform in transforms:
+        if (
+            isinstance(transform, type)
+            or not callable(getattr(transform, "apply", None))
+            or not hasattr(transform, "coefficients")
+        ):
+            raise TypeError(f"{field_name(instance, attribute)} must hold transforms of gradients, got {transform!r}")
+
+
 @attrs.frozen(kw_only=True, repr=False)
 class Optimizer:
     """The base of every rule: an immutable value that holds hyperparameters and no arrays.
@@ -37,14 +62,21 @@ class Optimizer:
     A rule is a subclass under `@attrs.frozen(repr=False)` with four parts:
 
     - fields, made by the helpers of `updaters.optimizers.fields`, each annotated;
-    - `slots`, the names of the arrays it keeps for a weight, and `scalars`, the host numbers it keeps, with
-      their first values; slots begin as zeros, or as `initial` says;
+    - `slots`, the names of the arrays it keeps for a weight, which begin as zeros or as `initial` says, and
+      `scalars`, the host numbers it keeps, with their first values;
     - `coefficients(state, t, **scalars)`, worked out in float64 on the host once per update, which
       gives the formula's coefficients by name, and the scalars' new values under their own names;
     - `formula(w, g, *slots, *coefficients)`, per element, which gives the new weight and slots.
 
     `slots`, `scalars` and `formula` may be properties where a field chooses between formulas, each a function that
     stays the same, since it is recorded and compiled once.
+
+    A formula may also take the norm of an array, `np.linalg.norm(w)`, its sum or the inner product `np.vdot` of two,
+    and combine what comes out as it does coefficients. These are float64 and stay on the weight's device; `numbers`
+    names those that are kept for a weight, with their first values, and follow the slots as arguments and results.
+
+    A rule that works on whole arrays, by means or products of matrices, says `whole_array = True`. Its formula is run
+    as it is, on arrays in the weight's own shape and library, complex ones included, in the dtype that slots have.
 
     Attributes:
         weight_decay: the strength of the decay, or None for none.
@@ -53,6 +85,7 @@ class Optimizer:
         grad_clip: each element of the gradient is clipped to [-grad_clip, grad_clip], before any decay.
         gradient: `"mean"` takes gradients as they are given; `"sum"` divides them by `state.batch_size` first.
         maximize: climb instead of descend; the gradient is negated before any decay.
+        transforms: what else happens to the gradient, in order, after an l2 decay; see `updaters.transforms`.
     """
 
     weight_decay: Schedulable | None = nonnegative(None, optional=True)
@@ -60,14 +93,33 @@ class Optimizer:
     grad_clip: Schedulable | None = positive(None, optional=True)
     gradient: Literal["mean", "sum"] = choice("mean", "sum", default="mean")
     maximize: bool = flag(False)
+    transforms: tuple[Transform, ...] = attrs.field(default=(), converter=_as_tuple, validator=_check_transforms)
 
     slots: ClassVar[Any] = ()
+    numbers: ClassVar[Any] = {}
     scalars: ClassVar[Any] = {}
     formula: ClassVar[Any]
+    whole_array: ClassVar[bool] = False
 
     def initial(self, state: OptimizationState) -> Mapping[str, float | Literal["w"]]:
         """What slots hold before a weight's first update where that is not zeros: a number, or `"w"` for the weight itself."""
         return {}
+
+    def slot_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of a slot for a weight of that shape; another than the weight's only where `whole_array` is set."""
+        return shape
+
+    def is_real(self, name: str) -> bool:
+        """Whether a slot is real for complex weights too; only where `whole_array` is set."""
+        return False
+
+    def for_weight(self, index: object, shape: tuple[int, ...]) -> Optimizer:
+        """The optimizer for a weight of that shape, itself or another.
+
+        Raises:
+            ValueError: there is none; the message names the index.
+        """
+        return self
 
     def coefficients(self, state: OptimizationState, t: int, *args: Any, **scalars: Any) -> dict[str, float]:
         """The formula's coefficients, by name, at a weight's t-th update; rules take their scalars by name."""

@@ -29,9 +29,9 @@ def fraction(default: float) -> Any:
     return hyperparameter(default, BELOW_ONE)
 
 
-def nonnegative(default: float | None, *, optional: bool = False) -> Any:
+def nonnegative(default: Any, *, optional: bool = False, kw_only: bool = True) -> Any:
     """A number that is finite and at least 0; where it is optional, None is off."""
-    return hyperparameter(default, NONNEGATIVE, optional=optional)
+    return hyperparameter(default, NONNEGATIVE, optional=optional, kw_only=kw_only)
 
 
 def positive(default: float | None, *, optional: bool = False) -> Any:
@@ -39,7 +39,7 @@ def positive(default: float | None, *, optional: bool = False) -> Any:
     return hyperparameter(default, POSITIVE, optional=optional)
 
 
-def hyperparameter(default: float | None, interval: Interval, *, optional: bool = False, kw_only: bool = True) -> Any:
+def hyperparameter(default: Any, interval: Interval, *, optional: bool = False, kw_only: bool = True) -> Any:
     """A number within `interval` or a scheduler of such numbers; where it is optional, None is off."""
     kinds = ", a scheduler, or None" if optional else " or a scheduler"
 

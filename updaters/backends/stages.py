@@ -1,0 +1,265 @@
+"""Splitting a recording at its sums: passes over the elements, and arithmetic on a few numbers in between.
+
+What comes from a sum over all elements is known only when a pass has come to its end, so whatever uses it waits
+for the next pass. A slot is written in the first pass that knows its new value, unless a later one still wants the
+old; later passes read it there, in place of working it out again. Nothing the size of a weight is set aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from updaters.arrays import memory_order
+from updaters.backends.language import PYTHON, Language
+from updaters.backends.trace import SUMS, Node, Recording
+
+CHUNK = 65_536
+"""Elements that are summed at a time; the sums of all chunks are added in their order."""
+
+LANES = 1_024
+"""Elements of a chunk go round this many sums, which are then folded by halves: the same bits in every backend."""
+
+
+@attrs.frozen(eq=False)
+class Pass:
+    """One pass over the elements.
+
+    Attributes:
+        recording: what it does; its coefficients are the whole's, followed by imported numbers.
+        imports: the nodes of the whole whose values are imported.
+        sums: the nodes of the whole that its sums are.
+    """
+
+    recording: Recording
+    imports: tuple[int, ...]
+    sums: tuple[int, ...]
+
+
+@attrs.frozen(eq=False)
+class Stages:
+    """A recording as passes, and what is worked out before each of them and after the last.
+
+    Attributes:
+        whole: the recording.
+        passes: in their order.
+        between: for each pass, and for the end, the nodes to work out before it.
+    """
+
+    whole: Recording
+    passes: tuple[Pass, ...]
+    between: tuple[tuple[int, ...], ...]
+
+
+def split(recording: Recording) -> Stages:
+    """The stages of a recording, found once."""
+    if "stages" not in recording.compiled:
+        recording.compiled["stages"] = _split(recording)
+    stages: Stages = recording.compiled["stages"]
+    return stages
+
+
+def is_plain(recording: Recording) -> bool:
+    """Whether one pass is all there is."""
+    return not recording.numbers and not any(node.operation in SUMS for node in recording.nodes)
+
+
+def _split(recording: Recording) -> Stages:
+    nodes, arrays = recording.nodes, len(recording.arrays)
+    level: list[int] = []
+    for node in nodes:
+        level.append(max([level[operand] for operand in node.operands], default=0) + (node.operation in SUMS))
+    last = max([level[number] for number in recording.outputs], default=0)
+    last = max([last, *(level[number] - 1 for number, node in enumerate(nodes) if node.operation in SUMS)])
+    written = {target: level[output] for target, output in zip(recording.targets, recording.outputs, strict=True)}
+    if 0 in written:
+        written[0] = last  # a weight may be stored in half precision, and is not read back from there
+    while True:
+        passes: list[Pass] = []
+        conflicts: dict[int, int] = {}
+        for now in range(last + 1):
+            made, late = _pass(recording, level, written, now)
+            passes.append(made)
+            conflicts |= dict.fromkeys(late, now)
+        if not conflicts:
+            break
+        written |= conflicts
+    wanted = set(recording.kept) | {number for made in passes for number in made.imports}
+    for number in reversed(range(len(nodes))):
+        if number in wanted and nodes[number].operation not in SUMS:
+            wanted.update(nodes[number].operands)
+    of_host = [n for n in sorted(wanted) if n >= arrays and nodes[n].operation not in SUMS and nodes[n].operation != "input"]
+    between = tuple(tuple(n for n in of_host if level[n] == now) for now in range(last + 2))
+    return Stages(recording, tuple(passes), between)
+
+
+def _pass(recording: Recording, level: Sequence[int], written: dict[int, int], now: int) -> tuple[Pass, set[int]]:
+    """A pass, and the arrays whose old values it would need although they have been written."""
+    nodes, arrays, scalars = recording.nodes, len(recording.arrays), len(recording.scalars)
+    outputs = dict(zip(recording.targets, recording.outputs, strict=True))
+    targets = [target for target in outputs if written[target] == now]
+    sums = [number for number, node in enumerate(nodes) if node.operation in SUMS and level[number] == now + 1]
+    read_back = {outputs[target]: target for target in outputs if target and written[target] < now}
+    roots = [outputs[target] for target in targets] + [operand for number in sums for operand in nodes[number].operands]
+    late: set[int] = set()
+    imports: dict[int, int] = {}
+    needed: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        number = waiting.pop()
+        if number in needed or number in imports:
+            continue
+        if nodes[number].kind == "number":
+            imports[number] = len(imports)
+            continue
+        needed.add(number)
+        if number in read_back:
+            continue
+        if number < arrays and written.get(number, now) < now:
+            late.add(number)
+        waiting += nodes[number].operands
+    first_number = arrays + len(recording.numbers)
+    place = {number: number for number in range(arrays)}
+    made = list(nodes[:arrays])
+    for number in range(first_number, first_number + scalars):
+        place[number] = len(made)
+        made.append(nodes[number])
+    for number in imports:
+        place[number] = len(made)
+        made.append(Node("input", kind="scalar", value=str(len(made) - arrays)))
+    for number in sorted(needed):
+        if number in read_back:
+            place[number] = read_back[number]
+        elif number not in place:
+            place[number] = len(made)
+            node = nodes[number]
+            made.append(attrs.evolve(node, operands=tuple(place[operand] for operand in node.operands)))
+    part = Recording(
+        name=recording.name,
+        arrays=recording.arrays,
+        numbers=(),
+        scalars=(*recording.scalars, *(f"number_{number}" for number in imports)),
+        nodes=tuple(made),
+        targets=tuple(targets),
+        outputs=tuple(place[outputs[target]] for target in targets),
+        kept=(),
+        plain=False,
+        function=recording.function,
+        sums=tuple(tuple(place[operand] for operand in nodes[number].operands) for number in sums),
+    )
+    return Pass(part, tuple(imports), tuple(sums)), late
+
+
+def arithmetic(language: Language, whole: Recording, numbers: Sequence[int], truth: str = "{}") -> list[str]:
+    """Assignments that work out nodes from earlier ones, all kept in an array x, a truth value read back as `truth`."""
+
+    def value(number: int) -> str:
+        return truth.format(f"x[{number}]") if whole.nodes[number].kind == "fact" else f"x[{number}]"
+
+    return [
+        f"x[{number}] = {language.expression(node, [value(operand) for operand in node.operands])}"
+        for number, node in ((number, whole.nodes[number]) for number in numbers)
+    ]
+
+
+Values = list[Any]
+"""The value of each node of a whole recording that is no array, where it is known, as np.float64."""
+
+
+def on_host(stages: Stages) -> list[Callable[[Values], None]]:
+    """For each pass, and for the end, the function that works out on the host what it needs."""
+    namespace: dict[str, Any] = {"inf": np.float64(np.inf), "nan": np.float64(np.nan), "sqrt": np.sqrt}
+    namespace |= {"zero": np.float64(0), "one": np.float64(1)}
+    functions = []
+    for numbers in stages.between:
+        lines = [
+            line.replace(" = ", " = float64(", 1) + ")" if stages.whole.nodes[number].operation == "constant" else line
+            for number, line in zip(numbers, arithmetic(PYTHON, stages.whole, numbers), strict=True)
+        ]
+        source = "\n    ".join(["def work_out(x):", *lines, "return None"]) + "\n"
+        made: dict[str, Any] = namespace | {"float64": np.float64}
+        exec(compile(source, f"<numbers of {stages.whole.name}>", "exec"), made)
+        functions.append(made["work_out"])
+    return functions
+
+
+class StagedBound:
+    """A recording with sums bound to what is kept for a weight, on the host: each of its passes is."""
+
+    def __init__(
+        self, bind: Callable[..., Any], recording: Recording, weight: Any, grad: Any, slots: Sequence[Any], numbers: Sequence[Any]
+    ) -> None:
+        self.stages = split(recording)
+        if "on host" not in recording.compiled:
+            recording.compiled["on host"] = on_host(self.stages)
+        self.between: list[Callable[[Values], None]] = recording.compiled["on host"]
+        self.order = memory_order(slots or (weight,)) or "C"
+        self.slots, self.numbers, self.grad_dtype = slots, numbers, grad.dtype
+        weight, grad = self.dense(weight), self.dense(grad)
+        self.passes = [bind(made.recording, weight, grad, slots) for made in self.stages.passes]
+
+    def dense(self, array: Any) -> Any:
+        """The array itself, or a copy that lies as the slots do."""
+        flags = array.flags
+        lies = flags.c_contiguous if self.order == "C" else flags.f_contiguous
+        return array if lies and flags.aligned else array.copy(self.order)
+
+    def job(self, weight: Any, grad: Any, coefficients: Sequence[float]) -> StagedJob | None:
+        """The update, ready to run; None where the binding does not fit this gradient."""
+        if grad.dtype != self.grad_dtype:
+            return None
+        if any(np.may_share_memory(grad, array) for array in (weight, *self.slots)):
+            grad = grad.copy(self.order)
+        return StagedJob(self, weight, self.dense(weight), self.dense(grad), coefficients)
+
+
+class StagedJob:
+    """One weight's update in passes, ready to run; what is worked out between them is on the host."""
+
+    def __init__(self, bound: StagedBound, weight: Any, dense: Any, grad: Any, coefficients: Sequence[float]) -> None:
+        self.bound, self.weight, self.dense, self.grad = bound, weight, dense, grad
+        self.size = dense.size
+        self.coefficients = coefficients
+        whole = bound.stages.whole
+        self.values: Values = [None] * len(whole.nodes)
+        first = len(whole.arrays)
+        self.values[first : first + len(bound.numbers)] = [number[()] for number in bound.numbers]
+        first += len(bound.numbers)
+        self.values[first : first + len(coefficients)] = map(np.float64, coefficients)
+        reals = dense.size * (2 if dense.dtype.kind == "c" else 1)
+        chunks = max(1, -(-reals // CHUNK))
+        self.sums = [np.zeros((chunks, len(made.sums))) if made.sums else None for made in bound.stages.passes]
+        self.now = 0
+
+    def begin_pass(self) -> Any:
+        """The job of the next pass."""
+        made, sums = self.bound.stages.passes[self.now], self.sums[self.now]
+        with np.errstate(all="ignore"):
+            self.bound.between[self.now](self.values)
+        coefficients = [*self.coefficients, *(self.values[number] for number in made.imports)]
+        bound = self.bound.passes[self.now]
+        return (
+            bound.job(self.dense, self.grad, coefficients)
+            if sums is None
+            else bound.job(self.dense, self.grad, coefficients, sums)
+        )
+
+    def end_pass(self) -> bool:
+        """Take the sums of the pass that has run; whether there is another."""
+        made, sums = self.bound.stages.passes[self.now], self.sums[self.now]
+        if sums is not None:
+            for number, of_chunks in zip(made.sums, sums.T, strict=True):
+                self.values[number] = np.add.accumulate(of_chunks)[-1]
+        self.now += 1
+        if self.now < len(self.bound.passes):
+            return True
+        with np.errstate(all="ignore"):
+            self.bound.between[self.now](self.values)
+        for number, new in zip(self.bound.numbers, self.bound.stages.whole.kept, strict=True):
+            number[()] = self.values[new]
+        if self.dense is not self.weight:
+            self.weight[...] = self.dense
+        return False
