@@ -2,7 +2,7 @@
 
 from updaters import learning_rate, momentum, transforms
 from updaters.gradient import normalized_gradient
-from updaters.optimizers import LAMB, SGD, Adam, AdamW, Optimizer
+from updaters.optimizers import LAMB, LARS, SGD, Adafactor, Adam, AdamW, Muon, NovoGrad, Optimizer, Prodigy
 from updaters.protocols import (
     LearningRateScheduler,
     MomentumScheduler,
@@ -17,13 +17,18 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "LAMB",
+    "LARS",
     "SGD",
+    "Adafactor",
     "Adam",
     "AdamW",
     "LearningRateScheduler",
     "MomentumScheduler",
+    "Muon",
+    "NovoGrad",
     "OptimizationState",
     "Optimizer",
+    "Prodigy",
     "Schedulable",
     "Updater",
     "get_learning_rate",

@@ -36,6 +36,7 @@ POSITIVE = Interval(low_closed=False)
 UNIT = Interval(high=1.0)
 BELOW_ONE = Interval(high=1.0, high_closed=False)
 INSIDE_UNIT = Interval(high=1.0, low_closed=False, high_closed=False)
+AT_LEAST_ONE = Interval(low=1.0)
 
 
 def number(value: object, name: str, interval: Interval, *, kinds: str = "", source: Callable[[], str] = str) -> float:

@@ -256,9 +256,9 @@ class Updater:
         start = optimizer.initial(state)
         arrays = {}
         for name in optimizer.slots:
-            dtype = compute_dtype(weight.dtype) if optimizer.is_real(name) else slot_dtype(weight.dtype)
+            dtype: Any = compute_dtype(weight.dtype) if optimizer.is_real(name) else slot_dtype(weight.dtype)
             arrays[name] = backend.slot(weight, optimizer.slot_shape(name, weight.shape), dtype, start.get(name, 0.0))
-        arrays |= {name: backend.number(weight, start) for name, start in optimizer.numbers.items()}
+        arrays |= {name: backend.number(weight, float(start.get(name, 0.0))) for name in optimizer.numbers}
         return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, dict(optimizer.scalars))
 
     def _backend_for(self, weight: Array, index: Index) -> Backend:

@@ -73,7 +73,7 @@ class Optimizer:
 
     A formula may also take the norm of an array, `np.linalg.norm(w)`, its sum or the inner product `np.vdot` of two,
     and combine what comes out as it does coefficients. These are float64 and stay on the weight's device; `numbers`
-    names those that are kept for a weight, with their first values, and follow the slots as arguments and results.
+    names those that are kept for a weight, which begin as slots do and follow them as arguments and results.
 
     A rule that works on whole arrays, by means or products of matrices, says `whole_array = True`. Its formula is run
     as it is, on arrays in the weight's own shape and library, complex ones included, in the dtype that slots have.
@@ -96,13 +96,13 @@ class Optimizer:
     transforms: tuple[Transform, ...] = attrs.field(default=(), converter=_as_tuple, validator=_check_transforms)
 
     slots: ClassVar[Any] = ()
-    numbers: ClassVar[Any] = {}
+    numbers: ClassVar[Any] = ()
     scalars: ClassVar[Any] = {}
     formula: ClassVar[Any]
     whole_array: ClassVar[bool] = False
 
     def initial(self, state: OptimizationState) -> Mapping[str, float | Literal["w"]]:
-        """What slots hold before a weight's first update where that is not zeros: a number, or `"w"` for the weight itself."""
+        """What slots and numbers hold before a weight's first update, where that is not 0: a number, or `"w"`, the weight."""
         return {}
 
     def slot_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
