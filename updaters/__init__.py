@@ -2,7 +2,26 @@
 
 from updaters import learning_rate, momentum
 from updaters.gradient import normalized_gradient
-from updaters.optimizers import SGD, Adam, AdamW, Optimizer
+from updaters.optimizers import (
+    ASGD,
+    SGD,
+    AdaBelief,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Ftrl,
+    Lion,
+    Nadam,
+    Optimizer,
+    RAdam,
+    RMSProp,
+    Rprop,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
+    Yogi,
+)
 from updaters.protocols import (
     LearningRateScheduler,
     MomentumScheduler,
@@ -16,15 +35,29 @@ from updaters.updater import Updater, get_updater
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "ASGD",
     "SGD",
+    "AdaBelief",
+    "Adadelta",
+    "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
+    "Ftrl",
     "LearningRateScheduler",
+    "Lion",
     "MomentumScheduler",
+    "Nadam",
     "OptimizationState",
     "Optimizer",
+    "RAdam",
+    "RMSProp",
+    "Rprop",
     "Schedulable",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "Updater",
+    "Yogi",
     "get_learning_rate",
     "get_momentum",
     "get_updater",
