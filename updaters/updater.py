@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -11,7 +12,7 @@ import attrs
 import numpy as np
 
 from updaters import backends
-from updaters.arrays import Array, check_grad, check_weight, compute_dtype, device, slot_dtype
+from updaters.arrays import Array, as_reals, check_grad, check_weight, compute_dtype, device, slot_dtype
 from updaters.backends import Backend, Bound, whole
 from updaters.backends.trace import Recording, record
 from updaters.formula import Formula
@@ -161,6 +162,35 @@ class Updater:
             self._known[known.index] = known
         if prepared:
             self._state.iteration += advances
+
+    def evaluation_weight(self, index: Index, weight: Array) -> Array:
+        """The weight to evaluate with, as a new array of the weight's dtype: what the rule averages, or a plain copy.
+
+        Args:
+            index: the weight's name.
+            weight: the weight as its last update left it; it is not written.
+
+        Raises:
+            TypeError, ValueError: on bad input, as an update would.
+            KeyError: the weight has had no update.
+        """
+        index = check_index(index)
+        weight = check_weight(weight, index, written=False)
+        known = self._known.get(index)
+        if known is None:
+            raise KeyError(f"weight {index!r} has had no update; there are {_listed(self._known)}")
+        known.check(weight)
+        on_device = nullcontext() if isinstance(weight, np.ndarray) else weight.device
+        with np.errstate(all="ignore"), on_device:
+            arrays = {name: as_reals(array) for name, array in known.arrays.items()}
+            w = as_reals(weight).astype(compute_dtype(weight.dtype))
+            rule = known.rule or self._rule_for(index, known.shape, self._optimizer)
+            better = rule.optimizer.evaluation(w, {**arrays, **known.scalars})
+            if isinstance(weight, np.ndarray):
+                better = np.asarray(better)
+            if weight.dtype.kind == "c":
+                better = better.astype(better.dtype, order="C").view(slot_dtype(weight.dtype))[..., 0]
+            return better.astype(weight.dtype)
 
     @property
     def state(self) -> OptimizationState:

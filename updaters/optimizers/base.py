@@ -68,6 +68,8 @@ class Optimizer:
       gives the formula's coefficients by name, and the scalars' new values under their own names;
     - `formula(w, g, *slots, *coefficients)`, per element, which gives the new weight and slots.
 
+    Where there are better weights to evaluate with than those that are updated, `evaluation` gives them.
+
     `slots`, `scalars` and `formula` may be properties where a field chooses between formulas, each a function that
     stays the same, since it is recorded and compiled once.
 
@@ -124,6 +126,15 @@ class Optimizer:
     def coefficients(self, state: OptimizationState, t: int, *args: Any, **scalars: Any) -> dict[str, float]:
         """The formula's coefficients, by name, at a weight's t-th update; rules take their scalars by name."""
         raise NotImplementedError(f"{type(self).__name__} has no coefficients")
+
+    def evaluation(self, w: Any, kept: Mapping[str, Any]) -> Any:
+        """The weight to evaluate with: `w` itself, or what a rule makes of it and of the slots and scalars it keeps.
+
+        Args:
+            w: the weight, in the dtype of the slots.
+            kept: the slots and scalars by name. They are not for writing to, and neither is `w`.
+        """
+        return w
 
     def at(self, state: OptimizationState) -> Reading:
         """The hyperparameters as they stand at a clock: every scheduler asked, every number checked.
