@@ -121,8 +121,11 @@ class ndarray(NDArrayOperatorsMixin):
     def copy(self, order: Any = "C") -> ndarray:
         return ndarray(self._host.copy(order), Device().id)
 
-    def astype(self, dtype: Any, order: Any = "K") -> ndarray:
-        return ndarray(here(self).astype(dtype, order), self._device)
+    def astype(self, dtype: Any, order: Any = "K", copy: bool = True) -> ndarray:
+        return ndarray(here(self).astype(dtype, order, copy=copy), self._device)
+
+    def conj(self) -> ndarray:
+        return ndarray(np.conj(here(self)), self._device)
 
     def all(self) -> ndarray:
         return ndarray(np.asarray(here(self).all()), self._device)
@@ -146,12 +149,21 @@ class ndarray(NDArrayOperatorsMixin):
         hosts = [here(value) if isinstance(value, ndarray) else value for value in inputs]
         return ndarray(np.asarray(ufunc(*hosts)), self._device)
 
+    def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ndarray:
+        assert function in DISPATCHED, f"is CuPy's {function.__name__} the same?"
+        hosts = [here(value) if isinstance(value, ndarray) else value for value in args]
+        return ndarray(np.asarray(function(*hosts, **kwargs)), self._device)
+
     def __deepcopy__(self, memo: object) -> ndarray:
         with self.device:
             return self.copy()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return asarray, (self.get(),)  # CuPy too forgets the device
+
+
+DISPATCHED = {np.mean, np.linalg.norm, np.where}
+"""NumPy's functions that find CuPy's, which take the same arguments as they are given here."""
 
 
 def here(array: ndarray) -> np.ndarray[Any, Any]:

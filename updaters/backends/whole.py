@@ -21,7 +21,7 @@ def on_reals(step: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, A
         if w.dtype.kind != "c":
             return step(w, g, *coefficients)
         pairs = step(as_reals(w), as_reals(g), *coefficients)
-        real_w, real_g = (np.ascontiguousarray(array).view(w.dtype)[..., 0] for array in pairs)
+        real_w, real_g = (array.astype(array.dtype, order="C", copy=False).view(w.dtype)[..., 0] for array in pairs)
         return real_w, real_g
 
     return apply
@@ -47,6 +47,8 @@ class Job:
     def run(self) -> None:
         """Update the weight and its slots."""
         weight, slots = self.weight, self.bound.slots
+        if not weight.size:
+            return
         real = compute_dtype(weight.dtype)
         assert real is not None
         with np.errstate(all="ignore"):

@@ -1,0 +1,449 @@
+"""Rules that see a whole weight: against their oracles, in every backend, for any number of threads."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import updaters as up
+from tests import fake_cupy
+from tests.rules import warm
+from tests.test_backends import DTYPES, LAYOUTS, dtype_of, numbers, run, same
+from tests.weight_rules import ARRAY_RULES, EQUIVALENT, NORM_RULES, ORACLES, TRANSFORMS, Run
+from updaters.backends import threads
+from updaters.backends.stages import CHUNK, LANES
+from updaters.updater import Rule
+
+Array = np.ndarray[Any, Any]
+BATCH_SIZE = 3
+STEPS = 10
+ALL = NORM_RULES | ARRAY_RULES
+SHAPES: dict[str, tuple[int, ...]] = {"vector": (7,), "matrix": (5, 3), "wide": (3, 6), "cube": (2, 3, 4), "scalar": ()}
+
+
+def starts_and_gradients(shape: tuple[int, ...], dtype: Any = np.float64) -> tuple[Array, list[Array]]:
+    rng = np.random.default_rng(len(shape) + 7)
+    dtype = np.dtype(dtype)
+
+    def draw() -> Array:
+        values = rng.choice([-1, 1], shape) * 10.0 ** rng.uniform(-3, 1, shape)
+        return np.asarray(values + 1j * values[..., ::-1] ** 2 if dtype.kind == "c" else values, dtype)
+
+    return np.asarray(draw() * 3), [draw() for _ in range(STEPS)]
+
+
+def compare(optimizer: up.Optimizer, shape: tuple[int, ...], dtype: Any = np.float64) -> None:
+    """Raise if a rule differs from its oracle by 1e-12 of a weight's path."""
+    start, gradients = starts_and_gradients(shape, dtype)
+    weight = start.copy()
+    state = up.OptimizationState(BATCH_SIZE)
+    update = up.get_updater(optimizer, state, backend="numpy")
+    expected = Run(optimizer, start, BATCH_SIZE)
+    for gradient in state.batches(gradients):
+        update("w", gradient, weight)
+        expected.update(gradient)
+        assert np.abs(weight - expected.w).max(initial=0) <= 1e-12 * expected.path, (weight, expected.w)
+
+
+def shapes_of(optimizer: up.Optimizer) -> list[str]:
+    return [name for name, shape in SHAPES.items() if len(shape) == 2 or not isinstance(optimizer, up.Muon)]
+
+
+@pytest.mark.parametrize(("name", "shape"), [(name, shape) for name, rule in ALL.items() for shape in shapes_of(rule)])
+def test_a_rule_is_its_oracle(name: str, shape: str) -> None:
+    compare(ALL[name], SHAPES[shape])
+
+
+@pytest.mark.parametrize("name", [name for name in ARRAY_RULES if "clip" not in name])
+@pytest.mark.parametrize("shape", ["matrix", "wide"])
+def test_a_rule_of_whole_arrays_is_its_oracle_for_complex_weights(name: str, shape: str) -> None:
+    compare(ARRAY_RULES[name], SHAPES[shape], np.complex128)
+
+
+def test_every_rule_and_transform_has_an_oracle() -> None:
+    assert {type(rule) for rule in ALL.values()} == set(ORACLES)
+    assert {type(transform) for rule in ALL.values() for transform in rule.transforms} == set(TRANSFORMS)
+    assert set(TRANSFORMS) == {getattr(up.transforms, name) for name in up.transforms.__all__}
+
+
+MUTANTS = [(name, place) for name, rule in ALL.items() for place in range(len(Rule.of(rule).formula.coefficients))]
+
+
+@pytest.mark.parametrize(("name", "place"), MUTANTS)
+def test_an_error_of_a_permille_in_any_coefficient_is_noticed(name: str, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Rule.work_out
+    names = Rule.of(ALL[name]).formula.coefficients
+
+    def mutated(self: Rule, *arguments: Any) -> Any:
+        values, scalars = honest(self, *arguments)
+        return [value * (1.001 if n == place else 1) for n, value in enumerate(values)], scalars
+
+    monkeypatch.setattr(Rule, "work_out", mutated)
+
+    def compare_all() -> None:
+        for shape in ("vector", "matrix", "wide"):
+            if shape in shapes_of(ALL[name]):
+                compare(ALL[name], SHAPES[shape])
+
+    if (name, names[place]) in EQUIVALENT and names.index(names[place]) == place:
+        compare_all()
+    else:
+        with pytest.raises(AssertionError):
+            compare_all()
+
+
+SCALED = [(name, scalar) for name, rule in ALL.items() for scalar in rule.scalars]
+
+
+@pytest.mark.parametrize(("name", "scalar"), SCALED)
+def test_an_error_of_a_permille_in_a_scalar_is_noticed(name: str, scalar: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Rule.work_out
+
+    def mutated(self: Rule, *arguments: Any) -> Any:
+        values, scalars = honest(self, *arguments)
+        return values, scalars | {scalar: scalars[scalar] * 1.001}
+
+    monkeypatch.setattr(Rule, "work_out", mutated)
+    if getattr(ALL[name], "bias_correction", True) and (name, scalar) not in EQUIVALENT:
+        with pytest.raises(AssertionError):
+            compare(ALL[name], SHAPES["matrix"])
+    else:  # among them where nothing is corrected
+        compare(ALL[name], SHAPES["matrix"])
+
+
+def chunked_sum(values: Array) -> float:
+    """A sum in the order that all backends keep to, element by element."""
+    total = None
+    for start in range(0, values.size, CHUNK):
+        lanes = [0.0] * LANES
+        for place, value in enumerate(values[start : start + CHUNK].tolist()):
+            lanes[place % LANES] += value
+        while len(lanes) > 1:
+            half = len(lanes) // 2
+            lanes = [a + b for a, b in zip(lanes[:half], lanes[half:], strict=True)]
+        total = lanes[0] if total is None else total + lanes[0]
+    return 0.0 if total is None else total
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("size", [0, 1, LANES + 1, CHUNK - 1, CHUNK, 3 * CHUNK + 77])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_norm_has_the_bits_of_its_definition(dtype: str, size: int, backend: str) -> None:
+    rng = np.random.default_rng(size)
+    gradient = (10.0 ** rng.uniform(-9, 2, size)).astype(dtype)
+    update = up.get_updater(up.NovoGrad(), backend=backend)
+    update("w", gradient, np.ones(size, dtype))
+    assert float(update.slots["w"]["v"]) == chunked_sum(gradient.astype(np.float64) ** 2)
+
+
+@pytest.mark.parametrize("rule", NORM_RULES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_numba_gives_the_values_of_numpy(rule: str, dtype: str) -> None:
+    for size in (5, CHUNK + LANES + 7):
+        rng = np.random.default_rng(size)
+        weight = numbers(rng, (size,), dtype_of(dtype), special=0)
+        gradients = [numbers(rng, (size,), dtype_of(dtype), special=0) for _ in range(3)]
+        results = [run(NORM_RULES[rule], backend, weight, gradients) for backend in ("numpy", "numba")]
+        assert all(same(a, b) for a, b in zip(*results, strict=True))
+
+
+@pytest.fixture
+def team(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A function that sets the number of threads."""
+
+    def of(size: int) -> None:
+        monkeypatch.setattr(threads, "_crew", threads.Crew(size))
+
+    yield of
+    threads._forget()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("rule", ["lamb inside", "lars", "novograd", "prodigy", "clip by norm"])
+def test_the_number_of_threads_changes_no_bit(rule: str, backend: str, team: Any) -> None:
+    rng = np.random.default_rng(3)
+    sizes = {"large": 9 * CHUNK + 5, "middle": 2 * CHUNK, "small": 100}
+    weights = {name: rng.standard_normal(size).astype(np.float32) for name, size in sizes.items()}
+    gradients = [{name: rng.standard_normal(size).astype(np.float32) for name, size in sizes.items()} for _ in range(3)]
+    results = []
+    for size in (1, 2, 3, 4):
+        team(size)
+        mine = copy.deepcopy(weights)
+        update = up.get_updater(NORM_RULES[rule], up.OptimizationState(iteration=1), backend=backend)
+        for gradient in gradients:
+            update.step(gradient, mine)
+        results.append([*mine.values(), *(slot for known in update.slots.values() for slot in known.arrays.values())])
+    assert all(same(a, b) for result in results[1:] for a, b in zip(results[0], result, strict=True))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("what", ["weight", "gradient", "both"])
+def test_a_layout_changes_no_value(layout: str, backend: str, what: str) -> None:
+    rng = np.random.default_rng(1)
+    shape = (30, 20, 120)
+    for dtype in ("float16", "float32", "complex64"):
+        weight = numbers(rng, shape, dtype_of(dtype), special=0)
+        gradients = [numbers(rng, shape, dtype_of(dtype), special=0) for _ in range(2)]
+        optimizer = NORM_RULES["lamb inside"]
+        # Slots lie as the weight does, and sums follow them.
+        fortran = layout in ("Fortran",) and what != "gradient"
+        plain = run(
+            optimizer,
+            "numpy",
+            np.asfortranarray(weight) if fortran else weight,
+            gradients,
+            None if not fortran else np.asfortranarray,
+        )
+        laid = weight.copy() if what == "gradient" else LAYOUTS[layout](weight)
+        state = up.OptimizationState(batch_size=3)
+        update = up.get_updater(optimizer, state, backend=backend)
+        for gradient in state.batches(gradients):
+            update("w", gradient if what == "weight" else LAYOUTS[layout](gradient), laid)
+        assert all(same(a, b) for a, b in zip(plain, [laid, *update.slots["w"].arrays.values()], strict=True))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("rule", [name for name in ALL if "muon" not in name])
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1,), (1, 1)])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "complex128"])
+def test_shapes_without_extent(shape: tuple[int, ...], dtype: str, rule: str, backend: str) -> None:
+    weight, gradient = np.full(shape, 2).astype(dtype_of(dtype)), np.full(shape, 0.5).astype(dtype_of(dtype))
+    state = up.OptimizationState(iteration=1)
+    update = up.get_updater(ALL[rule], state, backend=backend)
+    update.step([gradient], [weight])
+    update(0, gradient, weight)
+    assert weight.shape == shape
+    assert np.isfinite(weight.astype(np.complex128)).all()
+
+
+@pytest.mark.parametrize("rule", ["lamb", "lars"])
+def test_a_norm_of_zero_gives_the_ratio_one(rule: str) -> None:
+    optimizer = up.LAMB(0.5, epsilon=0.0, beta1=0.0, bias_correction=False) if rule == "lamb" else up.LARS(0.5, momentum=None)
+    weight = np.zeros(4)
+    up.get_updater(optimizer)("w", np.full(4, 2.0), weight)
+    expected = -0.5 * 2.0 / np.sqrt(0.001 * 4.0) if rule == "lamb" else -1.0
+    np.testing.assert_allclose(weight, expected, rtol=1e-12)
+    weight = np.ones(4)
+    up.get_updater(up.LAMB(0.5) if rule == "lamb" else up.LARS(0.5))("w", np.zeros(4), weight)
+    assert np.array_equal(weight, np.ones(4))
+
+
+def test_a_norm_of_float32_does_not_overflow() -> None:
+    weight, gradient = np.full(4, 1e30, np.float32), np.full(4, 1e30, np.float32)
+    up.get_updater(up.SGD(1.0, transforms=up.transforms.ClipByNorm(2e30)))("w", gradient, weight)
+    up.get_updater(up.LARS(1.0, trust=0.5, momentum=None))("w", gradient, weight)
+    assert np.all(weight == 0) or np.isfinite(weight).all()
+
+
+def test_numbers_are_kept_compared_copied_and_found_by_name() -> None:
+    weight = np.ones(3)
+    update = up.get_updater(up.NovoGrad(0.1))
+    update("w", np.full(3, 2.0), weight)
+    assert float(update.slots["w"]["v"]) == 12.0
+    other = copy.deepcopy(update)
+    assert other == update
+    other("w", np.full(3, 2.0), weight.copy())
+    assert other != update
+    assert float(update.slots["w"]["v"]) == 12.0
+    other.optimizer = up.NovoGrad(0.2, epsilon_inside=True)
+    with pytest.raises(ValueError, match="keeps 'correction1', 'correction2', 'm', 'v' for weight 'w'"):
+        other.optimizer = up.Adam()
+
+
+def test_one_step_takes_rules_of_all_kinds_and_none_is_half_done() -> None:
+    rng = np.random.default_rng(0)
+    weights = {"matrix": rng.standard_normal((4, 3)), "bias": rng.standard_normal(3), "kernel": rng.standard_normal((2, 2, 2))}
+    grads = {name: rng.standard_normal(weight.shape) for name, weight in weights.items()}
+    before = copy.deepcopy(weights)
+    update = up.get_updater(up.Muon(0.1))
+    with pytest.raises(
+        ValueError, match=r"weight 'bias': Muon takes matrices, got shape \(3,\); name the rule for all others with"
+    ):
+        update.step(grads, weights)
+    assert all(np.array_equal(before[name], weights[name]) for name in weights)
+    update = up.get_updater(up.Muon(0.1, otherwise=up.LAMB(0.1)))
+    update.step(grads, weights)
+    assert {name: set(known.arrays) for name, known in update.slots.items()} == {
+        "matrix": {"m"}, "bias": {"m", "v"}, "kernel": {"m", "v"},
+    }  # fmt: skip
+    for name in ("bias", "kernel"):
+        up.get_updater(up.LAMB(0.1))(name, grads[name], before[name])
+        assert np.array_equal(before[name], weights[name])
+    same_again = copy.deepcopy(update)
+    same_again.step(grads, weights)
+    update.optimizer = up.Muon(0.2, otherwise=up.Adam(0.1))
+    with pytest.raises(ValueError, match="for weight 'bias'"):
+        update.optimizer = up.Muon(0.2, otherwise=up.SGD(0.1))
+
+
+def test_matrices_become_orthogonal_and_complex_ones_unitary() -> None:
+    rng = np.random.default_rng(2)
+    for shape in ((6, 4), (4, 6), (5, 5)):
+        for dtype in (np.float64, np.complex128):
+            gradient = (
+                (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype, casting="unsafe")
+                if dtype == np.complex128
+                else rng.standard_normal(shape)
+            )
+            weight = np.zeros(shape, dtype)
+            up.get_updater(up.Muon(1.0, iterations=30, polynomial=(1.5, -0.5, 0.0), scale="none"))("w", gradient, weight)
+            square = weight @ weight.conj().T if shape[0] <= shape[1] else weight.conj().T @ weight
+            np.testing.assert_allclose(square, np.eye(min(shape)), atol=1e-9)
+
+
+@pytest.mark.parametrize("rule", ["adafactor", "muon"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64"])
+def test_a_rule_of_whole_arrays_computes_halves_in_float32(rule: str, dtype: str) -> None:
+    rng = np.random.default_rng(4)
+    weight, gradient = (numbers(rng, (6, 4), dtype_of(dtype), special=0) for _ in range(2))
+    half = weight.dtype.itemsize == 2
+    wide, wide_gradient = (array.astype(np.float32) if half else array.copy() for array in (weight, gradient))
+    for array, grad in ((weight, gradient), (wide, wide_gradient)):
+        update = up.get_updater(ARRAY_RULES[rule])
+        update("w", grad, array)
+        slots = [slot.dtype for slot in update.slots["w"].arrays.values()]
+        assert set(slots) == {np.dtype("complex64" if rule == "muon" and not half and dtype == "complex64" else "float32")}
+    assert same(weight, wide.astype(weight.dtype))
+
+
+def test_adafactor_keeps_a_row_and_a_column() -> None:
+    update = up.get_updater(up.Adafactor())
+    update.step([np.ones((5, 3)), np.ones((2, 5, 3)), np.ones(4)], [np.ones((5, 3)), np.ones((2, 5, 3)), np.ones(4)])
+    shapes = [{name: slot.shape for name, slot in known.arrays.items()} for known in update.slots.values()]
+    assert shapes == [{"row": (5,), "column": (3,)}, {"row": (2, 5), "column": (2, 3)}, {"v": (4,)}]
+
+
+@pytest.mark.parametrize("rule", ALL)
+@pytest.mark.parametrize("shape", [(4, 3), (3, 4)])
+def test_a_gradient_may_be_the_weight_itself_or_a_slot(rule: str, shape: tuple[int, int]) -> None:
+    weight = np.random.default_rng(5).standard_normal(shape)
+    apart = weight.copy()
+    for array, grad in ((weight, weight), (apart, apart.copy())):
+        up.get_updater(ALL[rule], up.OptimizationState(iteration=1))("w", grad, array)
+    assert np.array_equal(weight, apart)
+
+
+# CuPy
+
+
+@pytest.mark.parametrize("rule", NORM_RULES)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "complex64"])
+def test_the_kernels_for_cupy_give_the_values_of_numpy(rule: str, dtype: str) -> None:
+    for shape in ((5, 6, 7), (2, CHUNK // 2 + LANES + 3), (0, 3), ()):
+        rng = np.random.default_rng(7)
+        weight, *gradients = (np.asarray(numbers(rng, shape, dtype_of(dtype), special=0)) for _ in range(4))
+        expected = run(NORM_RULES[rule], "numpy", weight, gradients)
+        with fake_cupy.installed() as cupy:
+            there = fake_cupy.put(cupy, weight)
+            on_device = [fake_cupy.put(cupy, gradient) for gradient in gradients]
+            state = up.OptimizationState(batch_size=3)
+            update = up.get_updater(NORM_RULES[rule], state)
+            fake_cupy.transfers.clear()
+            for gradient in state.batches(on_device):
+                update("w", gradient, there)
+            assert not fake_cupy.transfers, "nothing is asked of the device"
+            found = [there, *update.slots["w"].arrays.values()]
+            assert all(same(a, fake_cupy.take(b)) for a, b in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize("layout", fake_cupy.LAYOUTS)
+def test_the_kernels_for_cupy_take_any_layout(layout: str) -> None:
+    shape, lay, lay_gradient = fake_cupy.LAYOUTS[layout]
+    rng = np.random.default_rng(8)
+    weight, *gradients = (np.asarray(numbers(rng, shape, np.dtype(np.float32), special=0)) for _ in range(3))
+    with fake_cupy.installed() as cupy:
+        there = lay(cupy, weight)
+        here = np.asfortranarray(weight) if layout in ("F", "mixed") else weight.copy()
+        update, expected = (up.get_updater(NORM_RULES["lamb bounded"], up.OptimizationState(iteration=1)) for _ in range(2))
+        for gradient in gradients:
+            laid = lay_gradient(cupy, gradient, there)
+            expected("w", fake_cupy.take(laid).reshape(shape), here)
+            update("w", laid, there)
+        assert same(here, fake_cupy.take(there))
+
+
+@pytest.mark.parametrize("rule", ARRAY_RULES)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+def test_rules_of_whole_arrays_run_on_the_device(rule: str, dtype: str) -> None:
+    rng = np.random.default_rng(9)
+    weight, *gradients = (numbers(rng, (6, 4), np.dtype(dtype), special=0) for _ in range(4))
+    expected = run(ARRAY_RULES[rule], "numpy", weight, gradients)
+    with fake_cupy.installed() as cupy:
+        there = fake_cupy.put(cupy, weight)
+        on_device = [fake_cupy.put(cupy, gradient) for gradient in gradients]
+        state = up.OptimizationState(batch_size=3)
+        update = up.get_updater(ARRAY_RULES[rule], state)
+        fake_cupy.transfers.clear()
+        for gradient in state.batches(on_device):
+            update("w", gradient, there)
+        assert not fake_cupy.transfers, "nothing is asked of the device"
+        found = [there, *update.slots["w"].arrays.values()]
+        for a, b in zip(expected, found, strict=True):
+            np.testing.assert_allclose(fake_cupy.take(b), a, rtol=1e-12 if dtype != "float32" else 1e-5)
+
+
+def test_a_transform_of_ones_own_may_take_norms() -> None:
+    import attrs
+
+    @attrs.frozen
+    class Unit:
+        """The gradient at length 1."""
+
+        @staticmethod
+        def apply(w: Any, g: Any) -> Any:
+            return g / np.linalg.norm(g)
+
+        def coefficients(self, now: Any, state: Any) -> tuple[float, ...]:
+            return ()
+
+    weight = np.zeros(2)
+    up.get_updater(up.SGD(1.0, transforms=Unit()))("w", np.array([-3.0, 4.0]), weight)
+    np.testing.assert_allclose(weight, [0.6, -0.8], rtol=1e-15)
+
+
+BAD: list[tuple[Any, str]] = [
+    (lambda: up.SGD(transforms=3), "SGD.transforms must hold transforms of gradients, got 3"),
+    (lambda: up.SGD(transforms=[up.transforms.ClipByNorm]), "SGD.transforms must hold transforms of gradients, got <class"),
+    (lambda: up.transforms.ClipByNorm(0), r"ClipByNorm.bound must be in \(0, inf\), got 0"),
+    (lambda: up.transforms.ClipByValue(2, 1), r"ClipByValue.low must be at most high, got 2.0 and 1.0"),
+    (lambda: up.transforms.ClipByValue(float("nan"), 1), "ClipByValue.low must be"),
+    (lambda: up.transforms.LARC(-1), r"LARC.eta must be in \[0, inf\), got -1"),
+    (lambda: up.transforms.LARC(1, mode="cilp"), "LARC.mode must be 'clip' or 'scale', got 'cilp'"),
+    (lambda: up.transforms.LARC(1, min_update="x"), "LARC.min_update must be a real number"),
+    (lambda: up.LAMB(min_norm=2, max_norm=1), r"LAMB.min_norm must be at most max_norm, got 2.0 and 1.0"),
+    (lambda: up.LAMB(decay="in"), "LAMB.decay must be 'inside' or 'outside' or 'l2' or 'decoupled', got 'in'"),
+    (lambda: up.LAMB(beta1=1), r"LAMB.beta1 must be in \[0, 1\), got 1"),
+    (lambda: up.LARS(trust=-1), r"LARS.trust must be in \[0, inf\), got -1"),
+    (lambda: up.LARS(momentum=2), r"LARS.momentum must be in \[0, 1\], got 2"),
+    (lambda: up.NovoGrad(epsilon=-1), r"NovoGrad.epsilon must be in \[0, inf\), got -1"),
+    (lambda: up.NovoGrad(gradient_averaging=1), "NovoGrad.gradient_averaging must be True or False, got 1"),
+    (lambda: up.Prodigy(d0=0), r"Prodigy.d0 must be in \(0, inf\), got 0"),
+    (lambda: up.Prodigy(growth_rate=0.5), r"Prodigy.growth_rate must be in \[1, inf\), got 0.5"),
+    (lambda: up.Prodigy(decay="decoupled"), "Prodigy.decay must be 'inside' or 'l2', got 'decoupled'"),
+    (lambda: up.Adafactor(clip_threshold=0), r"Adafactor.clip_threshold must be in \(0, inf\), got 0"),
+    (lambda: up.Adafactor(epsilon1=-1), r"Adafactor.epsilon1 must be in \[0, inf\), got -1"),
+    (lambda: up.Muon(iterations=-1), "Muon.iterations must be an integer of at least 0, got -1"),
+    (lambda: up.Muon(iterations=2.5), "Muon.iterations must be an integer of at least 0, got 2.5"),
+    (lambda: up.Muon(polynomial=(1, 2)), r"Muon.polynomial must be three numbers, got \(1, 2\)"),
+    (lambda: up.Muon(polynomial=(1, 2, "x")), "Muon.polynomial must be a real number"),
+    (
+        lambda: up.Muon(otherwise=up.Adam),
+        r"optimizer must be an Optimizer, got <class 'updaters.optimizers.adam.Adam'> \(the class; call it\)",
+    ),
+    (lambda: up.Muon(scale="max"), "Muon.scale must be 'spectral' or 'rms' or 'none', got 'max'"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), BAD, ids=[message[:40] for _, message in BAD])
+def test_what_makes_no_sense_is_refused(make: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
+def test_schedules_are_read_by_transforms_too() -> None:
+    optimizer = up.SGD(1.0, transforms=up.transforms.ClipByNorm(warm(-1.0, 7.0)))
+    with pytest.raises(ValueError, match=r"ClipByNorm.bound must be in \(0, inf\), got 0.0 from"):
+        up.normalized_gradient(optimizer, up.OptimizationState(iteration=1), np.ones(2), np.ones(2))
