@@ -31,6 +31,13 @@ from tests.fake_cupy import (
     same,
     take,
 )
+from tests.weight_rules import (
+    ARRAY_RULES,
+    NORM_RULES,
+    check_layout_on_device,
+    check_norms_on_device,
+    check_whole_array_on_device,
+)
 
 pytestmark = pytest.mark.gpu
 
@@ -76,6 +83,23 @@ def arrays(cupy: Any, shape: Any, seed: int, count: int, dtype: str = "float32")
 @pytest.mark.parametrize("rule", RULES)
 def test_values_are_numpys(cupy: Any, rule: str, dtype: str, layout: str) -> None:
     check_values(cupy, rule, dtype, layout)
+
+
+@pytest.mark.parametrize("rule", NORM_RULES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rules_with_norms_have_numpys_values(cupy: Any, rule: str, dtype: str) -> None:
+    check_norms_on_device(cupy, rule, dtype)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rules_with_norms_take_any_layout(cupy: Any, layout: str) -> None:
+    check_layout_on_device(cupy, layout)
+
+
+@pytest.mark.parametrize("rule", ARRAY_RULES)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+def test_rules_of_whole_arrays_have_numpys_values(cupy: Any, rule: str, dtype: str) -> None:
+    check_whole_array_on_device(cupy, rule, dtype)
 
 
 @pytest.mark.parametrize("gradient_dtype", FLOATS)

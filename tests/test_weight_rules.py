@@ -11,7 +11,17 @@ import updaters as up
 from tests import fake_cupy
 from tests.rules import warm
 from tests.test_backends import DTYPES, LAYOUTS, dtype_of, numbers, run, same
-from tests.weight_rules import ARRAY_RULES, EQUIVALENT, NORM_RULES, ORACLES, TRANSFORMS, Run
+from tests.weight_rules import (
+    ARRAY_RULES,
+    EQUIVALENT,
+    NORM_RULES,
+    ORACLES,
+    TRANSFORMS,
+    Run,
+    check_layout_on_device,
+    check_norms_on_device,
+    check_whole_array_on_device,
+)
 from updaters.backends import threads
 from updaters.backends.stages import CHUNK, LANES
 from updaters.updater import Rule
@@ -332,57 +342,21 @@ def test_a_gradient_may_be_the_weight_itself_or_a_slot(rule: str, shape: tuple[i
 @pytest.mark.parametrize("rule", NORM_RULES)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "complex64"])
 def test_the_kernels_for_cupy_give_the_values_of_numpy(rule: str, dtype: str) -> None:
-    for shape in ((5, 6, 7), (2, CHUNK // 2 + LANES + 3), (0, 3), ()):
-        rng = np.random.default_rng(7)
-        weight, *gradients = (np.asarray(numbers(rng, shape, dtype_of(dtype), special=0)) for _ in range(4))
-        expected = run(NORM_RULES[rule], "numpy", weight, gradients)
-        with fake_cupy.installed() as cupy:
-            there = fake_cupy.put(cupy, weight)
-            on_device = [fake_cupy.put(cupy, gradient) for gradient in gradients]
-            state = up.OptimizationState(batch_size=3)
-            update = up.get_updater(NORM_RULES[rule], state)
-            fake_cupy.transfers.clear()
-            for gradient in state.batches(on_device):
-                update("w", gradient, there)
-            assert not fake_cupy.transfers, "nothing is asked of the device"
-            found = [there, *update.slots["w"].arrays.values()]
-            assert all(same(a, fake_cupy.take(b)) for a, b in zip(expected, found, strict=True))
+    with fake_cupy.installed() as cupy:
+        check_norms_on_device(cupy, rule, dtype)
 
 
 @pytest.mark.parametrize("layout", fake_cupy.LAYOUTS)
 def test_the_kernels_for_cupy_take_any_layout(layout: str) -> None:
-    shape, lay, lay_gradient = fake_cupy.LAYOUTS[layout]
-    rng = np.random.default_rng(8)
-    weight, *gradients = (np.asarray(numbers(rng, shape, np.dtype(np.float32), special=0)) for _ in range(3))
     with fake_cupy.installed() as cupy:
-        there = lay(cupy, weight)
-        here = np.asfortranarray(weight) if layout in ("F", "mixed") else weight.copy()
-        update, expected = (up.get_updater(NORM_RULES["lamb bounded"], up.OptimizationState(iteration=1)) for _ in range(2))
-        for gradient in gradients:
-            laid = lay_gradient(cupy, gradient, there)
-            expected("w", fake_cupy.take(laid).reshape(shape), here)
-            update("w", laid, there)
-        assert same(here, fake_cupy.take(there))
+        check_layout_on_device(cupy, layout)
 
 
 @pytest.mark.parametrize("rule", ARRAY_RULES)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
 def test_rules_of_whole_arrays_run_on_the_device(rule: str, dtype: str) -> None:
-    rng = np.random.default_rng(9)
-    weight, *gradients = (numbers(rng, (6, 4), np.dtype(dtype), special=0) for _ in range(4))
-    expected = run(ARRAY_RULES[rule], "numpy", weight, gradients)
     with fake_cupy.installed() as cupy:
-        there = fake_cupy.put(cupy, weight)
-        on_device = [fake_cupy.put(cupy, gradient) for gradient in gradients]
-        state = up.OptimizationState(batch_size=3)
-        update = up.get_updater(ARRAY_RULES[rule], state)
-        fake_cupy.transfers.clear()
-        for gradient in state.batches(on_device):
-            update("w", gradient, there)
-        assert not fake_cupy.transfers, "nothing is asked of the device"
-        found = [there, *update.slots["w"].arrays.values()]
-        for a, b in zip(expected, found, strict=True):
-            np.testing.assert_allclose(fake_cupy.take(b), a, rtol=1e-12 if dtype != "float32" else 1e-5)
+        check_whole_array_on_device(cupy, rule, dtype)
 
 
 def test_a_transform_of_ones_own_may_take_norms() -> None:

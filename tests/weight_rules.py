@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 import updaters as up
+from tests import fake_cupy
 from tests.rules import State, warm
 from updaters import transforms
+from updaters.backends.stages import CHUNK, LANES
 
 Array = np.ndarray[Any, Any]
 
@@ -310,3 +312,58 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     **{(name, "rate"): "the scale does not know it" for name in ("muon", "muon by another polynomial")},
 }
 """Coefficients, the first of a name, and scalars that an error of a permille in changes nothing."""
+
+
+# On a device, or on what stands in for one.
+
+
+def check_norms_on_device(cupy: Any, rule: str, dtype: str) -> None:
+    """Hold a rule with norms on CuPy's arrays to NumPy's values, without a word to the host."""
+    for shape in ((5, 6, 7), (2, CHUNK // 2 + LANES + 3), (0, 3), ()):
+        rng = np.random.default_rng(7)
+        weight, *gradients = (np.asarray(fake_cupy.numbers(rng, shape, fake_cupy.dtype_of(dtype), 0)) for _ in range(4))
+        _check_on_device(cupy, NORM_RULES[rule], weight, gradients, fake_cupy.same)
+
+
+def check_whole_array_on_device(cupy: Any, rule: str, dtype: str) -> None:
+    """Hold a rule of whole arrays on CuPy's arrays to NumPy's values."""
+    rng = np.random.default_rng(9)
+    weight, *gradients = (fake_cupy.numbers(rng, (6, 4), np.dtype(dtype), 0) for _ in range(4))
+    tolerance = 1e-12 if weight.dtype.itemsize > 8 or dtype == "float64" else 1e-4
+
+    def close(a: Array, b: Array) -> bool:
+        return a.dtype == b.dtype and bool(np.all(np.abs(a - b) <= tolerance * np.abs(b).max()))
+
+    _check_on_device(cupy, ARRAY_RULES[rule], weight, gradients, close)
+
+
+def _check_on_device(
+    cupy: Any, optimizer: up.Optimizer, weight: Array, gradients: list[Array], alike: Callable[[Array, Array], bool]
+) -> None:
+    there = fake_cupy.put(cupy, weight)
+    state = up.OptimizationState(batch_size=3)
+    update, reference = (up.get_updater(optimizer, state, backend=name) for name in ("cupy", "numpy"))
+    for gradient in state.batches(gradients):
+        laid = fake_cupy.put(cupy, gradient)
+        fake_cupy.transfers.clear()
+        update("w", laid, there)
+        assert not fake_cupy.transfers, "nothing is asked of the device"
+        reference("w", gradient, weight)
+    assert alike(fake_cupy.take(there), weight)
+    for name, slot in reference.slots["w"].arrays.items():
+        assert alike(fake_cupy.take(update.slots["w"][name]), slot), name
+
+
+def check_layout_on_device(cupy: Any, layout: str) -> None:
+    """Hold a rule with norms on CuPy's arrays of a layout to NumPy's values."""
+    shape, lay, lay_gradient = fake_cupy.LAYOUTS[layout]
+    rng = np.random.default_rng(8)
+    weight, *gradients = (np.asarray(fake_cupy.numbers(rng, shape, np.dtype(np.float32), 0)) for _ in range(3))
+    there = lay(cupy, weight)
+    here = np.asfortranarray(weight) if layout in ("F", "mixed") else weight.copy()
+    update, reference = (up.get_updater(NORM_RULES["lamb bounded"], up.OptimizationState(iteration=1)) for _ in range(2))
+    for gradient in gradients:
+        laid = lay_gradient(cupy, gradient, there)
+        reference("w", fake_cupy.take(laid).reshape(shape), here)
+        update("w", laid, there)
+    assert fake_cupy.same(here, fake_cupy.take(there))

@@ -90,11 +90,10 @@ class Recorder:
         return self.put(Node(operation, tuple(operand.number for operand in operands), kind))
 
     def per_element(self, value: Value) -> Value:
-        return (
-            self.operate("not_equal", self.operate("where", value, 1.0, 0.0), self.take(0.0))
-            if value.node.kind == "fact"
-            else value
-        )
+        if value.node.kind != "fact":
+            return value
+        chosen = self.operate("where", value, 1.0, 0.0)
+        return self.put(Node("not_equal", (chosen.number, self.take(0.0).number), "mask"))
 
     def reduce(self, operation: str, *values: object) -> Value:
         operands = [self.take(value) for value in values]

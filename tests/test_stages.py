@@ -1,0 +1,137 @@
+"""Formulas with sums: split into passes that give what the formula says, and write each array at the right time."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+import pytest
+
+import updaters as up
+from tests import fake_cupy
+from updaters.backends.stages import CHUNK, is_plain, split
+from updaters.backends.trace import Recording, record
+from updaters.formula import Formula
+from updaters.optimizers.fields import rate
+
+Array = np.ndarray[Any, Any]
+
+norm = np.linalg.norm
+
+# From (w, g, slot s, number n, coefficient c), with the number of passes that each needs.
+FORMULAS: dict[str, tuple[int, Callable[..., Any]]] = {
+    "a norm of what comes in": (2, lambda w, g, s, n, c: (w - c * g / norm(g), s + g, n)),
+    "a norm of what is written": (2, lambda w, g, s, n, c: (w - norm(c * s + g) * g, c * s + g, n)),
+    "the old slot, later": (2, lambda w, g, s, n, c: (w - norm(c * s + g) * s, c * s + g, n)),
+    "the old slot and the new one, later": (2, lambda w, g, s, n, c: (w - norm(s + g) * (s * (s + g)), s + g, n)),
+    "a norm of a norm's": (3, lambda w, g, s, n, c: (w - g / norm(g / norm(g) + s), s + norm(g), n)),
+    "two slots' worth in one": (3, lambda w, g, s, n, c: (w - norm(s * norm(g) + w) * s, s * norm(g) + w, n)),
+    "sums and products": (2, lambda w, g, s, n, c: (w - np.sum(g) * c, s + np.vdot(w, g), n + np.sum(w * g))),
+    "a number alone": (1, lambda w, g, s, n, c: (w - n * g, s, n * 0.5 + c)),
+    "a number from the last pass": (2, lambda w, g, s, n, c: (w - g / norm(g), s, norm(w - g / norm(g)) + n)),
+    "a number that is not used": (1, lambda w, g, s, n, c: (w - g, s, np.maximum(norm(w), n))),
+    "truth of numbers": (2, lambda w, g, s, n, c: (w - g * np.where((norm(w) > norm(g)) & ~(n > 1.0), norm(w), c), s, n + 1)),
+    "truth of numbers per element": (2, lambda w, g, s, n, c: (np.where((norm(w) > norm(g)) | (g > 0), w, g), np.where(norm(w) > 1, s, g), n)),
+    "signs and bounds of numbers": (
+        2, lambda w, g, s, n, c: (w - g * np.sign(np.sum(g)) * np.minimum(norm(g), c), s, np.abs(-np.sum(g)) ** 2 + np.sqrt(norm(g))),
+    ),
+    "a division by 0": (2, lambda w, g, s, n, c: (w + np.where(norm(g * 0) > 0, 1 / norm(g * 0), c), s, np.sum(g * 0) / np.sum(g * 0))),
+    "the gradient in the slot": (2, lambda w, g, s, n, c: (w - norm(s) * g, g, n)),
+    "exchange": (2, lambda w, g, s, n, c: (s * norm(g), w, n)),
+    "nothing but a number": (1, lambda w, g, s, n, c: (w, s, np.sum(g) + n)),
+    "powers of numbers": (2, lambda w, g, s, n, c: (w * np.power(norm(g), 0.25), s, n)),
+}  # fmt: skip
+
+
+def recorded(name: str) -> Recording:
+    return record(Formula.of(FORMULAS[name][1], ("s",), ("n",), "Test"))
+
+
+def rule_of(function: Callable[..., Any]) -> up.Optimizer:
+    @attrs.frozen(repr=False)
+    class Rule(up.Optimizer):
+        lr: up.Schedulable = rate(0.7)
+        slots: ClassVar = ("s",)
+        numbers: ClassVar = ("n",)
+        formula = staticmethod(function)
+
+        def initial(self, state: up.OptimizationState) -> Any:
+            return {"s": 2.0, "n": 0.25}
+
+        def coefficients(self, state: up.OptimizationState, t: int) -> dict[str, float]:
+            return {"c": self.at(state).lr}
+
+    return Rule()
+
+
+def plainly(function: Callable[..., Any], w: Array, gradients: list[Array]) -> list[Any]:
+    """What the function itself gives."""
+    s, n = np.full(w.shape, 2.0), np.float64(0.25)
+    with np.errstate(all="ignore"):
+        for g in gradients:
+            w, s, n = (np.asarray(value) for value in function(w, g, s, n, np.float64(0.7)))
+    return [w, np.broadcast_to(s, w.shape), n]
+
+
+@pytest.mark.parametrize("size", [7, CHUNK + 5])
+@pytest.mark.parametrize("backend", ["numpy", "numba", "cupy"])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_passes_give_what_the_formula_says(name: str, backend: str, size: int) -> None:
+    rng = np.random.default_rng(0)
+    function = FORMULAS[name][1]
+    start, *gradients = (rng.standard_normal(size) for _ in range(4))
+    expected = plainly(function, start, gradients)
+    if backend == "cupy":
+        with fake_cupy.installed() as cupy:
+            there = fake_cupy.put(cupy, start)
+            update = up.get_updater(rule_of(function))
+            for gradient in gradients:
+                update("w", fake_cupy.put(cupy, gradient), there)
+            found = [fake_cupy.take(array) for array in (there, *update.slots["w"].arrays.values())]
+    else:
+        weight = start.copy()
+        update = up.get_updater(rule_of(function), backend=backend)
+        for gradient in gradients:
+            update("w", gradient, weight)
+        found = [weight, *update.slots["w"].arrays.values()]
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12 * np.abs(np.nan_to_num(b)).max())
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_there_are_no_more_passes_than_it_takes(name: str) -> None:
+    recording = recorded(name)
+    assert len(split(recording).passes) == FORMULAS[name][0]
+    assert not is_plain(recording)
+
+
+def test_a_formula_without_sums_is_plain() -> None:
+    recording = record(Formula.of(lambda w, g: w - g, (), (), "Test"))
+    assert is_plain(recording)
+    assert len(split(recording).passes) == 1
+
+
+def test_a_slot_is_written_as_soon_as_no_pass_wants_its_old_value() -> None:
+    def when(name: str) -> list[tuple[int, ...]]:
+        return [made.recording.targets for made in split(recorded(name)).passes]
+
+    assert when("a norm of what is written") == [(2,), (0,)]
+    assert when("the old slot, later") == [(), (0, 2)]
+
+
+REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
+    "a norm of a number": (lambda w, g, s, n, c: (w * norm(norm(g)), s, n), "a sum, a norm or an inner product is one of arrays"),
+    "a sum of a coefficient": (lambda w, g, s, n, c: (w * np.sum(c), s, n), "a sum, a norm or an inner product is one of arrays"),
+    "an axis": (lambda w, g, s, n, c: (w * np.sum(g, axis=0), s, n), "numpy.sum is not one of"),
+    "another norm": (lambda w, g, s, n, c: (w * norm(g, 1), s, n), "numpy.norm is not one of"),
+    "an array as a number": (lambda w, g, s, n, c: (w, s, g), "must give back one number as n, got one per element"),
+    "a truth value as a number": (lambda w, g, s, n, c: (w, s, norm(g) > 1), "must give back numbers, got a comparison"),
+    "too few values": (lambda w, g, s, n, c: (w, s), r"must give back \(w, s, n\), got 2 values"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_has_no_place_in_a_formula_is_refused_by_name(case: str) -> None:
+    function, message = REFUSED[case]
+    with pytest.raises(TypeError, match=message):
+        up.get_updater(rule_of(function))
