@@ -20,9 +20,11 @@ import pytest
 import updaters as up
 from tests.fake_cupy import (
     DTYPES,
+    KERNELS,
     LAYOUTS,
     RULES,
     check_normalized_gradient,
+    check_powers,
     check_rounding,
     check_values,
     dtype_of,
@@ -31,6 +33,7 @@ from tests.fake_cupy import (
     same,
     take,
 )
+from tests.rules import POWERS
 
 pytestmark = pytest.mark.gpu
 
@@ -73,7 +76,7 @@ def arrays(cupy: Any, shape: Any, seed: int, count: int, dtype: str = "float32")
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", KERNELS)
 def test_values_are_numpys(cupy: Any, rule: str, dtype: str, layout: str) -> None:
     check_values(cupy, rule, dtype, layout)
 
@@ -87,6 +90,11 @@ def test_a_gradient_of_another_float_precision_is_cast(cupy: Any, dtype: str, gr
     up.get_updater(up.Adam(0.1))("w", put(cupy, gradient), found)
     up.get_updater(up.Adam(0.1), backend="numpy")("w", gradient, weight)
     assert same(take(found), weight)
+
+
+@pytest.mark.parametrize("rule", sorted(POWERS))
+def test_powers_are_numpys_to_rounding(cupy: Any, rule: str) -> None:
+    check_powers(cupy, rule)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
