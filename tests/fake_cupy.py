@@ -377,6 +377,7 @@ class EveryOperation(up.Optimizer):
 
 RULES = RULES_OF_OURS | {"every operation": EveryOperation()}
 KERNELS = [*KERNELS_OF_OURS, "every operation"]
+EVALUATED = ["asgd", "schedule-free sgd", "sgd"]
 
 DTYPES = ["float16", "bfloat16", "float32", "float64", "complex64", "complex128"]
 
@@ -509,6 +510,23 @@ def check_powers(cupy: Any, rule: str) -> None:
         pairs = [(take(weight), expected), *((take(update.slots["w"][name]), slot) for name, slot in kept.items())]
         for found, wanted in pairs:
             np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+def check_evaluation(cupy: Any, rule: str, dtype: str, layout: str) -> None:
+    """Hold the weight to evaluate with to NumPy's, without a transfer."""
+    shape, lay, _ = LAYOUTS[layout]
+    rng = np.random.default_rng(5)
+    weight = lay(cupy, numbers(rng, shape, dtype_of(dtype), 0))
+    expected = take(weight)
+    update, reference = (up.get_updater(RULES[rule], backend=backend) for backend in ("auto", "numpy"))
+    for _ in range(6):
+        gradient = lay(cupy, numbers(rng, shape, dtype_of(dtype), 0))
+        update("w", gradient, weight)
+        reference("w", take(gradient), expected)
+    transfers.clear()
+    found = update.evaluation_weight("w", weight)
+    assert not transfers
+    assert same(take(found), reference.evaluation_weight("w", expected))
 
 
 def check_rounding(cupy: Any, dtype: str) -> None:

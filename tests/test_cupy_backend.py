@@ -13,9 +13,11 @@ import updaters as up
 from tests import fake_cupy
 from tests.fake_cupy import (
     DTYPES,
+    EVALUATED,
     KERNELS,
     LAYOUTS,
     RULES,
+    check_evaluation,
     check_normalized_gradient,
     check_powers,
     check_rounding,
@@ -127,22 +129,9 @@ def test_an_overlap_is_found_in_memory_that_another_library_lends(cupy: Any) -> 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", ["C", "F", "strided", "0-d"])
-@pytest.mark.parametrize("optimizer", [up.ASGD(0.1, start=0), up.ScheduleFreeAdamW(0.1), up.SGD(0.1)], ids=repr)
-def test_the_weight_to_evaluate_with_is_numpys(kept: Any, optimizer: up.Optimizer, layout: str, dtype: str) -> None:
-    shape, lay, _ = LAYOUTS[layout]
-    rng = np.random.default_rng(3)
-    expected, *gradients = (numbers(rng, shape, dtype_of(dtype), 0) for _ in range(4))
-    weight = lay(kept, expected)
-    expected = take(weight)
-    update, reference = (up.get_updater(optimizer, backend=backend) for backend in ("auto", "numpy"))
-    for gradient in gradients:
-        gradient = take(lay(kept, gradient))
-        update("w", put(kept, gradient), weight)
-        reference("w", gradient, expected)
-    fake_cupy.transfers.clear()
-    found = update.evaluation_weight("w", weight)
-    assert not fake_cupy.transfers
-    assert same(take(found), reference.evaluation_weight("w", expected))
+@pytest.mark.parametrize("rule", EVALUATED)
+def test_the_weight_to_evaluate_with_is_numpys(kept: Any, rule: str, layout: str, dtype: str) -> None:
+    check_evaluation(kept, rule, dtype, layout)
 
 
 def test_step_is_update_for_each_weight(cupy: Any) -> None:

@@ -20,9 +20,11 @@ import pytest
 import updaters as up
 from tests.fake_cupy import (
     DTYPES,
+    EVALUATED,
     KERNELS,
     LAYOUTS,
     RULES,
+    check_evaluation,
     check_normalized_gradient,
     check_powers,
     check_rounding,
@@ -95,6 +97,13 @@ def test_a_gradient_of_another_float_precision_is_cast(cupy: Any, dtype: str, gr
 @pytest.mark.parametrize("rule", sorted(POWERS))
 def test_powers_are_numpys_to_rounding(cupy: Any, rule: str) -> None:
     check_powers(cupy, rule)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", ["C", "F", "strided", "0-d"])
+@pytest.mark.parametrize("rule", EVALUATED)
+def test_the_weight_to_evaluate_with_is_numpys(cupy: Any, rule: str, layout: str, dtype: str) -> None:
+    check_evaluation(cupy, rule, dtype, layout)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
