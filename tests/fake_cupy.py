@@ -28,6 +28,7 @@ import pytest
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 import updaters as up
+from tests.rules import KERNELS as KERNELS_OF_OURS
 from tests.rules import RULES as RULES_OF_OURS
 from updaters import backends, updater
 from updaters.optimizers.fields import rate
@@ -108,6 +109,8 @@ class ndarray(NDArrayOperatorsMixin):
         return self._view(self._host[(*key, ...) if isinstance(key, tuple) and ... not in key else key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(value, np.ndarray):
+            raise TypeError("Non-scalar numpy.ndarray cannot be used for fill")
         here(self)[key] = here(value) if isinstance(value, ndarray) else value
 
     def view(self, dtype: Any) -> ndarray:
@@ -455,6 +458,8 @@ class EveryOperation(up.Optimizer):
 
 
 RULES = RULES_OF_OURS | {"every operation": EveryOperation()}
+KERNELS = [*KERNELS_OF_OURS, "every operation"]
+EVALUATED = ["asgd", "schedule-free sgd", "sgd"]
 
 DTYPES = ["float16", "bfloat16", "float32", "float64", "complex64", "complex128"]
 
@@ -571,6 +576,39 @@ def check_values(cupy: Any, rule: str, dtype: str, layout: str, *, subnormal: bo
         assert layout == "overlapping" or same(take(gradient), given)
         for name, slot in reference.slots["w"].arrays.items():
             assert same(take(update.slots["w"][name]), slot), name
+
+
+def check_powers(cupy: Any, rule: str) -> None:
+    """Hold three updates of float64 weights to NumPy's values, but for the rounding of powers."""
+    rng = np.random.default_rng(4)
+    expected = numbers(rng, (500,), np.dtype(np.float64), 0)
+    weight = put(cupy, expected)
+    clock = up.OptimizationState()
+    update, reference = (up.get_updater(RULES[rule], clock, backend=backend) for backend in ("auto", "numpy"))
+    for gradient in clock.batches(numbers(rng, (3, 500), np.dtype(np.float64), 0)):
+        update("w", put(cupy, gradient), weight)
+        reference("w", gradient, expected)
+        kept = reference.slots["w"].arrays
+        pairs = [(take(weight), expected), *((take(update.slots["w"][name]), slot) for name, slot in kept.items())]
+        for found, wanted in pairs:
+            np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+def check_evaluation(cupy: Any, rule: str, dtype: str, layout: str) -> None:
+    """Hold the weight to evaluate with to NumPy's, without a transfer."""
+    shape, lay, _ = LAYOUTS[layout]
+    rng = np.random.default_rng(5)
+    weight = lay(cupy, numbers(rng, shape, dtype_of(dtype), 0))
+    expected = take(weight)
+    update, reference = (up.get_updater(RULES[rule], backend=backend) for backend in ("auto", "numpy"))
+    for _ in range(6):
+        gradient = lay(cupy, numbers(rng, shape, dtype_of(dtype), 0))
+        update("w", gradient, weight)
+        reference("w", take(gradient), expected)
+    transfers.clear()
+    found = update.evaluation_weight("w", weight)
+    assert not transfers
+    assert same(take(found), reference.evaluation_weight("w", expected))
 
 
 def check_rounding(cupy: Any, dtype: str) -> None:

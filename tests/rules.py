@@ -9,6 +9,7 @@ from fractions import Fraction
 from math import copysign, fsum, prod, sqrt
 
 import updaters as up
+from updaters.updater import Rule
 
 State = up.OptimizationState
 At = Callable[[str, int], float]
@@ -101,6 +102,13 @@ RULES: dict[str, up.Optimizer] = {
         warm(0.0, 0.3), beta1=warm(0.5, 0.9), beta2=warm(0.7, 0.99), epsilon=warm(1e-9, 1e-3), weight_decay=0.1, decay="l2"
     ),
 }
+
+
+POWERS = {"scheduled ftrl of a power"}
+"""Backends have algorithms of their own for powers, which agree to rounding alone: these are compared in float64."""
+
+KERNELS = list({id(Rule.of(optimizer).recording): name for name, optimizer in RULES.items() if name not in POWERS}.values())
+"""One configuration for each recording, powers aside: backends see no difference between those that share one."""
 
 
 def reader(optimizer: up.Optimizer) -> At:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import updaters as up
-from tests.rules import RULES, warm
+from tests.rules import KERNELS, POWERS, RULES, warm
 from updaters.backends.numpy import BLOCK, SMALL
 
 pytest.importorskip("numba", reason="numba is not installed: nothing to compare NumPy with")
@@ -55,13 +55,24 @@ def run(
 
 @pytest.mark.parametrize("size", [5, SMALL + 3, 3 * BLOCK + 7])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", KERNELS)
 def test_numba_gives_the_values_of_numpy(rule: str, dtype: str, size: int) -> None:
     rng = np.random.default_rng(size)
     weight = numbers(rng, (size,), dtype_of(dtype), special=0.1)
     gradients = [numbers(rng, (size,), dtype_of(dtype)) for _ in range(3)]
     results = [run(RULES[rule], backend, weight, gradients) for backend in ("numpy", "numba")]
     assert all(same(a, b) for a, b in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("size", [5, SMALL + 3, 3 * BLOCK + 7])
+@pytest.mark.parametrize("rule", sorted(POWERS))
+def test_numba_gives_the_powers_of_numpy_to_rounding(rule: str, size: int) -> None:
+    rng = np.random.default_rng(size)
+    weight = rng.standard_normal(size)
+    gradients = [numbers(rng, (size,), weight.dtype, special=0) for _ in range(3)]
+    results = [run(RULES[rule], backend, weight, gradients) for backend in ("numpy", "numba")]
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
 def strided(array: Array) -> Array:

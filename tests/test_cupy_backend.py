@@ -13,9 +13,13 @@ import updaters as up
 from tests import fake_cupy
 from tests.fake_cupy import (
     DTYPES,
+    EVALUATED,
+    KERNELS,
     LAYOUTS,
     RULES,
+    check_evaluation,
     check_normalized_gradient,
+    check_powers,
     check_rounding,
     check_values,
     dtype_of,
@@ -24,6 +28,7 @@ from tests.fake_cupy import (
     same,
     take,
 )
+from tests.rules import POWERS
 from updaters import backends
 
 Array = Any
@@ -52,19 +57,24 @@ def ones(cupy: Any, shape: Any = 4, device: int = 0, dtype: Any = np.float32) ->
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", KERNELS)
 def test_the_recorded_c_gives_the_values_of_numpy(kept: Any, rule: str, dtype: str, layout: str) -> None:
     check_values(kept, rule, dtype, layout, subnormal=True)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", KERNELS)
 def test_no_value_of_the_gpu_tests_depends_on_subnormals(
     kept: Any, rule: str, dtype: str, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kept, "FLUSH", True)
     check_values(kept, rule, dtype, layout)
+
+
+@pytest.mark.parametrize("rule", sorted(POWERS))
+def test_powers_are_numpys_to_rounding(kept: Any, rule: str) -> None:
+    check_powers(kept, rule)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -115,6 +125,13 @@ def test_an_overlap_is_found_in_memory_that_another_library_lends(cupy: Any) -> 
     weight = cupy.ndarray(values[:8], 0)
     up.get_updater(up.SGD(0.5))("w", cupy.ndarray(values[7::-1], 0), weight)
     assert same(take(weight), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", ["C", "F", "strided", "0-d"])
+@pytest.mark.parametrize("rule", EVALUATED)
+def test_the_weight_to_evaluate_with_is_numpys(kept: Any, rule: str, layout: str, dtype: str) -> None:
+    check_evaluation(kept, rule, dtype, layout)
 
 
 def test_step_is_update_for_each_weight(cupy: Any) -> None:

@@ -20,9 +20,13 @@ import pytest
 import updaters as up
 from tests.fake_cupy import (
     DTYPES,
+    EVALUATED,
+    KERNELS,
     LAYOUTS,
     RULES,
+    check_evaluation,
     check_normalized_gradient,
+    check_powers,
     check_rounding,
     check_values,
     dtype_of,
@@ -31,6 +35,7 @@ from tests.fake_cupy import (
     same,
     take,
 )
+from tests.rules import POWERS
 from tests.weight_rules import (
     ARRAY_RULES,
     NORM_RULES,
@@ -80,7 +85,7 @@ def arrays(cupy: Any, shape: Any, seed: int, count: int, dtype: str = "float32")
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", KERNELS)
 def test_values_are_numpys(cupy: Any, rule: str, dtype: str, layout: str) -> None:
     check_values(cupy, rule, dtype, layout)
 
@@ -111,6 +116,18 @@ def test_a_gradient_of_another_float_precision_is_cast(cupy: Any, dtype: str, gr
     up.get_updater(up.Adam(0.1))("w", put(cupy, gradient), found)
     up.get_updater(up.Adam(0.1), backend="numpy")("w", gradient, weight)
     assert same(take(found), weight)
+
+
+@pytest.mark.parametrize("rule", sorted(POWERS))
+def test_powers_are_numpys_to_rounding(cupy: Any, rule: str) -> None:
+    check_powers(cupy, rule)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", ["C", "F", "strided", "0-d"])
+@pytest.mark.parametrize("rule", EVALUATED)
+def test_the_weight_to_evaluate_with_is_numpys(cupy: Any, rule: str, layout: str, dtype: str) -> None:
+    check_evaluation(cupy, rule, dtype, layout)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

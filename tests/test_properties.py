@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import updaters as up
-from tests.rules import RULES
+from tests.rules import POWERS, RULES
 
 Array = np.ndarray[Any, Any]
 
@@ -55,7 +55,12 @@ def test_dtype_shape_and_gradients_stay(name: str, problem: tuple[Array, list[Ar
     assert all(np.array_equal(a, b) for a, b in zip(gradients, before, strict=True))
 
 
-@pytest.mark.parametrize("name", [name for name, rule in RULES.items() if rule.weight_decay is None])
+MOVE_ANYHOW = {up.Ftrl: "its weights are made anew of its slots", up.ASGD: "it decays weights towards 0"}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, rule in RULES.items() if rule.weight_decay is None and type(rule) not in MOVE_ANYHOW]
+)
 @few
 @given(problems(), BACKENDS)
 def test_a_gradient_of_zero_moves_nothing(name: str, problem: tuple[Array, list[Array]], backend: str) -> None:
@@ -65,7 +70,8 @@ def test_a_gradient_of_zero_moves_nothing(name: str, problem: tuple[Array, list[
     assert np.array_equal(weight, before)
 
 
-@every_rule
+# NumPy may have another algorithm for the powers of many numbers than for those of few.
+@pytest.mark.parametrize("name", [name for name in RULES if name not in POWERS])
 @few
 @given(problems(), BACKENDS, st.integers(0, 6))
 def test_a_split_array_equals_the_whole(name: str, problem: tuple[Array, list[Array]], backend: str, cut: int) -> None:

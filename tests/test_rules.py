@@ -53,8 +53,6 @@ EQUIVALENT = {  # mutants that change nothing, and why
     ("rmsprop centered", "inside"): "0 with epsilon outside",
     ("scheduled rmsprop centered of steps", "outside"): "0 with epsilon inside",
     ("rmsprop centered of gradients", "inside"): "0 with epsilon outside",
-    ("radam", "rectified"): "only whether it is above 0 matters",
-    ("scheduled radam epsilon hat", "rectified"): "only whether it is above 0 matters",
     ("scheduled schedule-free adamw", "decay"): "0 where the decay is l2",
     ("yogi", "correction1"): "kept, and not used without a correction",
     ("yogi", "correction2"): "kept, and not used without a correction",
@@ -193,3 +191,52 @@ def test_a_decoupled_decay_is_right_in_float32() -> None:
             update("w", np.zeros(10_000, dtype), weight)
     decays = [np.mean(start.astype(dtype).astype(np.float64) - weight.astype(np.float64)) for dtype, weight in weights.items()]
     np.testing.assert_allclose(*decays, rtol=1e-3)
+
+
+def test_steps_of_radam_that_are_not_rectified_know_no_second_moment() -> None:
+    weight = np.zeros(1, np.float32)
+    up.get_updater(up.RAdam(1e-30))("w", np.full(1, 1e30, np.float32), weight)
+    np.testing.assert_allclose(weight, -1, rtol=1e-6)
+
+
+def test_a_variance_that_rounding_makes_negative_is_zero() -> None:
+    weight = np.zeros(1000, np.float32)
+    gradient = np.random.default_rng(0).uniform(0.1, 10, 1000).astype(np.float32)
+    update = up.get_updater(up.RMSProp(1e-6, rho=0.5, epsilon=1e-3, centered=True))
+    for _ in range(40):
+        update("w", gradient, weight)
+    kept = update.slots["w"]
+    assert (kept["s"] < kept["a"] * kept["a"]).any()
+    assert np.isfinite(weight).all()
+
+
+@pytest.mark.parametrize(
+    "optimizer", [up.Rprop(lambda state: 0.1 * (state.iteration > 1)), up.ScheduleFreeSGD(0), up.ScheduleFreeAdamW(0)]
+)
+def test_a_learning_rate_of_zero_moves_nothing(optimizer: up.Optimizer) -> None:
+    weight = np.ones(3)
+    state = up.OptimizationState(iteration=1)
+    update = up.get_updater(optimizer, state)
+    update("w", np.array([0.5, -1.0, 0.0]), weight)
+    assert np.array_equal(weight, np.ones(3))
+    assert np.array_equal(update.evaluation_weight("w", weight), np.ones(3))
+
+
+def test_rprop_goes_on_after_a_learning_rate_of_zero() -> None:
+    weights = np.zeros(2), np.zeros(2)
+    schedules = (lambda state: 0.0 if state.iteration == 2 else 0.1), (lambda state: 0.1)
+    for weight, schedule in zip(weights, schedules, strict=True):
+        state = up.OptimizationState()
+        update = up.get_updater(up.Rprop(schedule), state)
+        for _ in state.batches(range(3)):
+            update("w", np.array([1.0, -2.0]), weight)
+    np.testing.assert_allclose(weights[0], -np.array([1, -1]) * 0.1 * (1 + 1.2**2))
+    np.testing.assert_allclose(weights[1], -np.array([1, -1]) * 0.1 * (1 + 1.2 + 1.2**2))
+
+
+def test_rprop_sees_the_signs_of_gradients_whose_product_underflows() -> None:
+    weight = np.zeros(1, np.float32)
+    update = up.get_updater(up.Rprop(1.0, max_step=1e9))
+    for _ in range(2):
+        update("w", np.full(1, 1e-30, np.float32), weight)
+    np.testing.assert_allclose(weight, -2.2)

@@ -312,3 +312,39 @@ def test_enumerations_are_the_strings_that_they_equal() -> None:
     update(Name.RED, np.ones(2), weight)
     update("red", np.ones(2), weight)
     assert update.slots["red"].count == 2
+
+
+@pytest.mark.parametrize("optimizer", [up.SGD(0.5), up.ASGD(0.5), up.ScheduleFreeSGD(0.5, beta=0.5)], ids=repr)
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "c8", "c16", ">f4", ">c8"])
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3)])
+def test_the_weight_to_evaluate_with_is_a_new_array_of_the_same_kind(optimizer: Any, dtype: str, shape: Any) -> None:
+    weight = np.full(shape, 2).astype(dtype)
+    update = up.get_updater(optimizer)
+    for _ in range(2):
+        update("w", np.full(shape, 0.5).astype(dtype), weight)
+    before, kept = weight.copy(), copy.deepcopy(update)
+    better = update.evaluation_weight("w", weight)
+    assert type(better) is np.ndarray
+    assert (better.dtype, better.shape) == (weight.dtype, shape)
+    # Of the points 1.75 and 1.5 the schedule-free weight is the mean, and its y lies halfway to the second.
+    x, y = (1.625, 1.5625) if isinstance(optimizer, up.ScheduleFreeSGD) else (1.5, 1.5)
+    np.testing.assert_allclose(better, np.full(shape, x), rtol=1e-3)
+    np.testing.assert_allclose(weight, np.full(shape, y), rtol=1e-3)
+    better[...] = 7
+    assert np.array_equal(weight, before)
+    assert update == kept
+
+
+def test_the_weight_to_evaluate_with_is_of_a_weight_that_is_known() -> None:
+    weight = np.ones(3)
+    update = up.get_updater(up.ASGD())
+    update("w", np.ones(3), weight)
+    with pytest.raises(KeyError) as caught:
+        update.evaluation_weight("v", weight)
+    assert caught.value.args[0] == "weight 'v' has had no update; there are 'w'"
+    with pytest.raises(ValueError, match=r"weight 'w': expected shape \(3,\) as in its earlier updates, got \(2,\)"):
+        update.evaluation_weight("w", np.ones(2))
+    with pytest.raises(TypeError, match="an index must be a str"):
+        update.evaluation_weight(1.5, weight)  # type: ignore[arg-type]
+    weight.flags.writeable = False
+    assert np.array_equal(update.evaluation_weight("w", weight), weight)

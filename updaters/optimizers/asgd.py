@@ -15,7 +15,7 @@ from updaters.state import OptimizationState
 
 def asgd(w: Any, g: Any, average: Any, eta: Any, shrink: Any, mu: Any) -> Any:
     w = w - shrink * w - eta * g
-    # The factor 1 - mu, rounded to float32, would average over another number of weights.
+    # No factor 1 - mu, whose rounding to float32 counts where mu is small.
     return w, average - mu * average + mu * w
 
 

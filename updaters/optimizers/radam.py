@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from math import inf, sqrt
 from typing import Any, ClassVar
 
 import attrs
@@ -15,11 +15,12 @@ from updaters.state import OptimizationState
 
 
 def radam(
-    w: Any, g: Any, m: Any, v: Any, step: Any, rectified: Any, keep1: Any, take1: Any, keep2: Any, take2: Any, eps: Any
+    w: Any, g: Any, m: Any, v: Any, step: Any, keep1: Any, take1: Any, keep2: Any, take2: Any, eps: Any, low: Any, high: Any
 ) -> Any:
     m = keep1 * m + take1 * g
     v = keep2 * v + take2 * (g * g)
-    return w - step * m / np.where(rectified > 0.0, np.sqrt(v) + eps, 1.0), m, v
+    # Bounds of 1 and 1 turn the root off exactly, even an infinite one.
+    return w - step * m / np.maximum(np.minimum(np.sqrt(v) + eps, high), low), m, v
 
 
 @attrs.frozen(repr=False)
@@ -83,18 +84,19 @@ class RAdam(Optimizer):
         root = sqrt(correction2)
         rho_inf = 2 / take2 - 1
         rho = rho_inf - 2 * t * (1 - correction2) / correction2
-        rectified = rho > 5
-        step = now.lr / correction1
-        if rectified:
+        step, low, high = now.lr / correction1, 1.0, 1.0
+        if rho > 5:
+            low, high = 0.0, inf
             step *= root * sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
         return {
             "correction1": correction1,
             "correction2": correction2,
             "step": step,
-            "rectified": float(rectified),
             "keep1": now.beta1,
             "take1": take1,
             "keep2": now.beta2,
             "take2": take2,
             "eps": now.epsilon if self.epsilon_hat else now.epsilon * root,
+            "low": low,
+            "high": high,
         }

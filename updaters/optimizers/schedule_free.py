@@ -15,8 +15,8 @@ from updaters.optimizers.fields import choice, fraction, hyperparameter, nonnega
 from updaters.protocols import Schedulable
 from updaters.state import OptimizationState
 
-# The weight is y = (1 - beta) * z + beta * x. What x would become is put into y's own update: as differences, since
-# factors near 1, rounded to float32, would average over another number of weights.
+# The weight is y = (1 - beta) * z + beta * x. x, which is not kept, is put into y's own update, y - pull * (y - z) - fresh * g:
+# no factor 1 - pull, whose rounding to float32 counts where pull is small.
 
 
 def schedule_free_sgd(w: Any, g: Any, z: Any, lr: Any, pull: Any, fresh: Any) -> Any:
