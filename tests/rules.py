@@ -67,7 +67,7 @@ RULES: dict[str, up.Optimizer] = {
     "scheduled nadam": up.Nadam(
         warm(0.1, 0.3), beta1=warm(0.5, 0.9), beta2=warm(0.7, 0.99), epsilon=warm(1e-9, 1e-3), momentum=warm(0.0, 0.9)
     ),
-    "radam": up.RAdam(0.1, beta2=0.99),
+    "radam": up.RAdam(0.1, beta2=0.85),  # with rho on both sides of 5 and close to it
     "scheduled radam epsilon hat": up.RAdam(
         warm(0.1, 0.3), beta1=warm(0.5, 0.9), beta2=warm(0.7, 0.95), epsilon=warm(1e-9, 1e-3), epsilon_hat=True
     ),

@@ -45,6 +45,21 @@ optimizers: list[up.Optimizer] = [
     up.Adam(1e-3, beta1=0.9, beta2=ramp, epsilon=1e-8, amsgrad=True, epsilon_hat=True),
     up.AdamW(up.learning_rate.Exp(1e-3), weight_decay=0.1),
     up.AdamW(weight_decay=None),
+    up.SGD(0.1, momentum=ramp, dampening=0.1, damp_first=True, buffer="gradients"),
+    up.Adagrad(rate, epsilon=1e-7, epsilon_inside=True, lr_decay=0.1, initial_accumulator=0.1),
+    up.Adadelta(rate, rho=ramp, epsilon=1e-7),
+    up.RMSProp(rate, rho=0.99, epsilon=1e-7, epsilon_inside=True, momentum=ramp, buffer="gradients", centered=True),
+    up.Adamax(rate, beta1=ramp, beta2=0.9, epsilon=1e-7, epsilon_inside=True),
+    up.Nadam(rate, beta1=ramp, momentum_decay=1, momentum=ramp),
+    up.RAdam(rate, beta1=ramp, beta2=0.9, epsilon_hat=True),
+    up.Ftrl(0.1, beta=0, l1=0.1, l2=0.1, l2_shrinkage=0.1, power=0.6, initial_accumulator=0.1),
+    up.Lion(rate, beta1=ramp, weight_decay=0.1, decay="l2"),
+    up.Yogi(rate, initial_accumulator=0.0, bias_correction=True, epsilon_hat=True),
+    up.AdaBelief(rate, epsilon=1e-8, epsilon_hat=True),
+    up.ASGD(rate, regularization=0.1, power=0.5, start=10),
+    up.Rprop(rate, shrink=0.4, grow=1.1, min_step=1e-3, max_step=1),
+    up.ScheduleFreeSGD(rate, beta=0.95, lr_power=1, weight_decay=0.1, decay="l2"),
+    up.ScheduleFreeAdamW(rate, beta1=0.95, weight_decay=0.1, decay="inside"),
 ]
 
 state = up.OptimizationState(batch_size=2, epoch=0, batch=0, iteration=0)
@@ -58,5 +73,6 @@ for optimizer in optimizers:
             update.step([np.ones(3)], [weights["w"]])
             first: int = batch[0] + epoch
     moment: npt.NDArray[np.float32] = up.normalized_gradient(optimizer, state, weights["w"], np.ones(3, np.float32))
+    better: npt.NDArray[np.float32] = update.evaluation_weight("w", weights["w"])
     count: int = update.slots["w"].count
     value: float = up.get_learning_rate(rate, state.ahead(1)) + up.get_momentum(ramp, state)
