@@ -62,6 +62,7 @@ NEEDED: dict[tuple[type[Any], str], dict[str, Any]] = {  # what a field cannot d
     (SGD, "dampening"): {"momentum": 0.9},
     (Rprop, "max_step"): {"lr": 0.3},
     (Muon, "rms_rate"): {"scale": "rms"},
+    (Prodigy, "growth_rate"): {"d_coefficient": 50.0},
     (ScheduleFreeSGD, "lr_power"): {"lr": lambda state: 0.1 * state.iteration},
     (ScheduleFreeAdamW, "lr_power"): {"lr": lambda state: 0.1 * state.iteration},
 }
@@ -74,9 +75,13 @@ OTHER_WORDS = {
     **{(rule, "decay"): {"inside", "l2"} for rule in (ScheduleFreeAdamW, Prodigy)},
 }
 OTHERS: dict[str, Any] = {  # of fields that hold neither numbers nor words
-    "transforms": (ClipByNorm(0.5),), "otherwise": SGD(0.5), "polynomial": (2.0, -1.5, 0.5), "iterations": 3,
+    "transforms": (ClipByNorm(100.0),), "otherwise": SGD(0.5), "polynomial": (2.0, -1.5, 0.5), "iterations": 3,
 }  # fmt: skip
-LARGE = {(LAMB, "min_norm"): 50.0, (Adafactor, "epsilon2"): 50.0}  # below, they would do nothing
+LARGE = {
+    (LAMB, "min_norm"): 50.0,
+    (Adafactor, "epsilon2"): 50.0,
+    (Prodigy, "d_coefficient"): 50.0,
+}  # below, they would do nothing
 
 rules = pytest.mark.parametrize("rule", RULES)
 numeric = pytest.mark.parametrize(("rule", "field", "interval"), NUMERIC)
@@ -276,10 +281,10 @@ def test_a_scheduler_is_read_at_each_update(rule: type[Any], field: str, interva
 def test_a_reading_outside_the_interval_names_class_and_field(rule: type[Any], field: str, interval: Interval) -> None:
     for reading in (*outside(interval), True, "0.5", None, np.array(0.5)):
         scheduler = Reading(reading)
-        weight = np.ones(3)
+        weight = np.ones((2, 2))
         state = up.OptimizationState(epoch=1, iteration=1)
         with pytest.raises((TypeError, ValueError)) as info:
-            up.get_updater(made(rule, field, scheduler), state, backend="numpy")("w", np.ones(3), weight)
+            up.get_updater(made(rule, field, scheduler), state, backend="numpy")("w", np.ones((2, 2)), weight)
         number = isinstance(reading, float)
         assert info.type is (ValueError if number else TypeError)
         given = repr(reading) if number else f"{reading!r} ({type(reading).__name__})"
@@ -356,7 +361,7 @@ def test_nesterov_needs_a_momentum_that_is_on() -> None:
 # Values
 
 
-SHARED = {"weight_decay": None, "decay": "l2", "grad_clip": None, "gradient": "mean", "maximize": False}
+SHARED = {"weight_decay": None, "decay": "l2", "grad_clip": None, "gradient": "mean", "maximize": False, "transforms": ()}
 BETAS = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 MOMENTS = BETAS | {"lr": 1e-3, "amsgrad": False, "epsilon_hat": False}
 
@@ -396,6 +401,39 @@ MOMENTS = BETAS | {"lr": 1e-3, "amsgrad": False, "epsilon_hat": False}
         (AdaBelief, SHARED | BETAS | {"lr": 1e-3, "epsilon": 1e-16, "epsilon_hat": False}),
         (ASGD, SHARED | {"lr": 1e-2, "regularization": 1e-4, "power": 0.75, "start": 1e6}),
         (Rprop, SHARED | {"lr": 0.01, "shrink": 0.5, "grow": 1.2, "min_step": 1e-6, "max_step": 50.0}),
+        (
+            LAMB,
+            SHARED
+            | BETAS
+            | {"lr": 1e-3, "epsilon": 1e-6, "decay": "inside", "bias_correction": True, "min_norm": None, "max_norm": None},
+        ),
+        (LARS, SHARED | {"lr": 0.1, "momentum": 0.9, "trust": 1e-3, "epsilon": 1e-8, "decay": "inside"}),
+        (
+            NovoGrad,
+            SHARED
+            | {"lr": 0.01, "beta1": 0.95, "beta2": 0.98, "epsilon": 1e-8, "epsilon_inside": False}
+            | {"gradient_averaging": False, "decay": "inside"},
+        ),
+        (
+            Prodigy,
+            SHARED
+            | BETAS
+            | {"lr": 1.0, "beta3": None, "d0": 1e-6, "d_coefficient": 1.0, "growth_rate": None}
+            | {"bias_correction": False, "safeguard_warmup": False, "decay": "inside"},
+        ),
+        (
+            Adafactor,
+            SHARED
+            | {"lr": 0.01, "decay_rate": 0.8, "epsilon1": 1e-30, "epsilon2": 1e-3, "clip_threshold": 1.0}
+            | {"relative_step": True, "epsilon_added": True, "factored": True, "decay": "decoupled"},
+        ),
+        (
+            Muon,
+            SHARED
+            | {"lr": 0.02, "momentum": 0.95, "nesterov": True, "otherwise": None, "scale": "spectral", "rms_rate": 0.2}
+            | {"polynomial": (3.4445, -4.775, 2.0315), "iterations": 5, "epsilon": 1e-7, "epsilon_added": True}
+            | {"decay": "decoupled"},
+        ),
         (ScheduleFreeSGD, SHARED | {"lr": 1.0, "beta": 0.9, "lr_power": 2.0}),
         (ScheduleFreeAdamW, SHARED | BETAS | {"lr": 2.5e-3, "lr_power": 2.0, "decay": "inside"}),
     ],

@@ -90,6 +90,7 @@ class Adafactor(Optimizer):
         relative_step: bound the rate by 1 / sqrt(t).
         epsilon_added: add epsilon1 to the squares; else mean(row) is taken to be at least epsilon1 and the second
             moment at least its square.
+        factored: keep a row and a column for matrices, or else all of the second moment, as for vectors.
         decay: `"decoupled"` takes `lr * weight_decay * w` off the weight first, `"inside"` together with the step, so
             that rms(w) is that of the weight before; `"l2"` adds the decay to the gradient.
 
@@ -119,6 +120,7 @@ class Adafactor(Optimizer):
     clip_threshold: Schedulable = positive(1.0)
     relative_step: bool = flag(True)
     epsilon_added: bool = flag(True)
+    factored: bool = flag(True)
     decay: Literal["decoupled", "inside", "l2"] = choice(  # type: ignore[assignment]  # wider than others'
         "decoupled", "inside", "l2", default="decoupled"
     )
@@ -127,11 +129,13 @@ class Adafactor(Optimizer):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        return ("row", "column")
+        return ("row", "column") if self.factored else ("v",)
 
     @property
     def formula(self) -> Callable[..., Any]:
-        return factored if self.epsilon_added else factored_with_floor
+        if self.factored:
+            return factored if self.epsilon_added else factored_with_floor
+        return unfactored if self.epsilon_added else unfactored_with_floor
 
     def slot_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         return {"row": shape[:-1], "column": (*shape[:-2], *shape[-1:]), "v": shape}[name]
@@ -140,11 +144,11 @@ class Adafactor(Optimizer):
         return True
 
     def for_weight(self, index: object, shape: tuple[int, ...]) -> Optimizer:
-        return self if len(shape) > 1 else self._unfactored
+        return self if len(shape) > 1 or not self.factored else self._unfactored
 
     @cached_property
     def _unfactored(self) -> Optimizer:
-        return AdafactorOfVectors(**{field.name: getattr(self, field.name) for field in attrs.fields(Adafactor)})
+        return attrs.evolve(self, factored=False)
 
     def coefficients(self, state: OptimizationState, t: int) -> dict[str, float]:
         now = self.at(state)
@@ -158,16 +162,3 @@ class Adafactor(Optimizer):
             "threshold": now.clip_threshold,
             "decay": now.lr * now.weight_decay if self.decay == "inside" and now.weight_decay is not None else 0.0,
         }
-
-
-@attrs.frozen(repr=False)
-class AdafactorOfVectors(Adafactor):
-    """Adafactor for what has no rows and columns."""
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        return ("v",)
-
-    @property
-    def formula(self) -> Callable[..., Any]:
-        return unfactored if self.epsilon_added else unfactored_with_floor
