@@ -240,9 +240,15 @@ def torch_adam(kind: str, grads: Arrays, weights: Arrays) -> Peer:
 
 
 def limit(grads: Arrays, weights: Arrays) -> Peer:
-    """The least time to move Adam's 28 bytes per element: as quickly as a compiled x += y moves its 12 bytes.
+    """The least time to move Adam's 28 bytes per element, where x and y together are as large as its four arrays."""
+    size = sum(weight.size for weight in weights)
+    return move(2 * size, 28 * size)
 
-    x and y together are as large as Adam's four arrays, and each thread has its own equal span of both.
+
+def move(size: int, moved: int) -> Peer:
+    """The least time to move so many bytes: as quickly as a compiled x += y moves its 12 per element.
+
+    x and y have `size` elements, of which each thread has its own equal span.
     """
     numba: Any = import_module("numba")
 
@@ -252,7 +258,6 @@ def limit(grads: Arrays, weights: Arrays) -> Peer:
 
     array = numba.types.Array(numba.float32, 1, "C")
     kernel = numba.njit(numba.void(array, array), nogil=True)(add)
-    size = 2 * sum(weight.size for weight in weights)
     x, y = np.ones(size, np.float32), np.full(size, 1e-3, np.float32)
     first, *others = zip(np.array_split(x, CORES), np.array_split(y, CORES), strict=True)
     pool = ThreadPoolExecutor(CORES)
@@ -263,7 +268,7 @@ def limit(grads: Arrays, weights: Arrays) -> Peer:
         for span in running:
             span.result()
 
-    return peer(cycle([step]), scale=28 / (2 * 12))
+    return peer(cycle([step]), scale=moved / (12 * size))
 
 
 def copies(arrays: Arrays) -> list[Array]:

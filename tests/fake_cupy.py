@@ -147,9 +147,13 @@ class ndarray(NDArrayOperatorsMixin):
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> ndarray:
+        out = options.pop("out", None)
         if method != "__call__" or options or any(isinstance(value, np.ndarray) for value in inputs):
             return NotImplemented
         hosts = [here(value) if isinstance(value, ndarray) else value for value in inputs]
+        if out is not None:
+            ufunc(*hosts, out=here(out[0]))
+            return out[0]
         return ndarray(np.asarray(ufunc(*hosts)), self._device)
 
     def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ndarray:

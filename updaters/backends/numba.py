@@ -24,7 +24,7 @@ from updaters.arrays import HALVES, compute_dtype, flat, real_dtype
 from updaters.backends import numpy as plain
 from updaters.backends.halves import has_float16
 from updaters.backends.language import PYTHON
-from updaters.backends.stages import CHUNK, LANES
+from updaters.backends.stages import CHUNK, LANES, StagedJob
 from updaters.backends.threads import crew
 from updaters.backends.trace import Recording
 
@@ -274,6 +274,14 @@ class NumbaBackend(plain.NumpyBackend):
             size = arrays[0].size
             if size < PARALLEL + PIECE and not kernel(*arrays, 0, size, *coefficients):
                 return
+        elif len(jobs) == 1 and type(jobs[0]) is StagedJob and jobs[0].size < PARALLEL + PIECE and jobs[0].is_of_kernels:
+            staged = jobs[0]
+            with np.errstate(all="ignore"):
+                while True:
+                    kernel, arrays, coefficients = staged.begin_pass()
+                    kernel(*arrays, 0, arrays[0].size, *coefficients)  # the gradient lies apart
+                    if not staged.end_pass():
+                        return
         super().run(jobs)
 
     def run_passes(self, jobs: Sequence[Any]) -> None:

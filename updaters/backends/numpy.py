@@ -275,14 +275,14 @@ class NumpyBackend:
         if not staged:
             self.run_passes(jobs)
             return
-        if sum(job.size for job in staged) >= PARALLEL:
+        if sum([job.size for job in staged]) >= PARALLEL:
             crew()  # may be refused, and now nothing has been written yet
-        self.run_passes([job for job in jobs if not isinstance(job, StagedJob)])
-        running = staged
-        while running:
-            passes = [job.begin_pass() for job in running]
-            self.run_passes(passes)
-            running = [job for job in running if job.end_pass()]
+        if len(staged) < len(jobs):
+            self.run_passes([job for job in jobs if not isinstance(job, StagedJob)])
+        with np.errstate(all="ignore"):
+            while staged:
+                self.run_passes([job.begin_pass() for job in staged])
+                staged = [job for job in staged if job.end_pass()]
 
     def run_passes(self, jobs: Sequence[Job]) -> None:
         """Run jobs of one pass, large ones on all threads: NumPy lets go of Python's lock within a block."""

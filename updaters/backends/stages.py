@@ -220,44 +220,45 @@ class StagedJob:
     """One weight's update in passes, ready to run; what is worked out between them is on the host."""
 
     def __init__(self, bound: StagedBound, weight: Any, dense: Any, grad: Any, coefficients: Sequence[float]) -> None:
-        self.bound, self.weight, self.dense, self.grad = bound, weight, dense, grad
-        self.size = dense.size
-        self.coefficients = coefficients
-        whole = bound.stages.whole
+        self.bound, self.weight, self.dense = bound, weight, dense
+        self.size = dense.size * (2 if dense.dtype.kind == "c" else 1)
+        whole, self.passes = bound.stages.whole, bound.stages.passes
         self.values: Values = [None] * len(whole.nodes)
         first = len(whole.arrays)
         self.values[first : first + len(bound.numbers)] = [number[()] for number in bound.numbers]
         first += len(bound.numbers)
         self.values[first : first + len(coefficients)] = map(np.float64, coefficients)
-        reals = dense.size * (2 if dense.dtype.kind == "c" else 1)
-        chunks = max(1, -(-reals // CHUNK))
-        self.sums = [np.zeros((chunks, len(made.sums))) if made.sums else None for made in bound.stages.passes]
+        self.first_import = len(coefficients)
+        rows = max(1, -(-self.size // CHUNK))
+        self.sums = [np.zeros((rows, len(made.sums))) if made.sums else None for made in self.passes]
+        self.jobs = []
+        for bound_pass, made, sums in zip(bound.passes, self.passes, self.sums, strict=True):
+            numbers = [*coefficients, *[0.0] * len(made.imports)]  # those imported are filled in when they are known
+            self.jobs.append(bound_pass.job(dense, grad, numbers) if sums is None else bound_pass.job(dense, grad, numbers, sums))
+        self.is_of_kernels = all([isinstance(job, tuple) for job in self.jobs])
         self.now = 0
 
     def begin_pass(self) -> Any:
         """The job of the next pass."""
-        made, sums = self.bound.stages.passes[self.now], self.sums[self.now]
-        with np.errstate(all="ignore"):
-            self.bound.between[self.now](self.values)
-        coefficients = [*self.coefficients, *(self.values[number] for number in made.imports)]
-        bound = self.bound.passes[self.now]
-        return (
-            bound.job(self.dense, self.grad, coefficients)
-            if sums is None
-            else bound.job(self.dense, self.grad, coefficients, sums)
-        )
+        job, imports = self.jobs[self.now], self.passes[self.now].imports
+        self.bound.between[self.now](self.values)
+        if imports:
+            coefficients = job[2] if isinstance(job, tuple) else job.coefficients
+            for place, number in enumerate(imports, self.first_import):
+                coefficients[place] = self.values[number]
+        return job
 
     def end_pass(self) -> bool:
         """Take the sums of the pass that has run; whether there is another."""
-        made, sums = self.bound.stages.passes[self.now], self.sums[self.now]
+        sums = self.sums[self.now]
         if sums is not None:
-            for number, of_chunks in zip(made.sums, sums.T, strict=True):
-                self.values[number] = np.add.accumulate(of_chunks)[-1]
+            totals = sums[0] if len(sums) == 1 else np.add.accumulate(sums, axis=0)[-1]
+            for number, total in zip(self.passes[self.now].sums, totals, strict=True):
+                self.values[number] = total
         self.now += 1
-        if self.now < len(self.bound.passes):
+        if self.now < len(self.passes):
             return True
-        with np.errstate(all="ignore"):
-            self.bound.between[self.now](self.values)
+        self.bound.between[self.now](self.values)
         for number, new in zip(self.bound.numbers, self.bound.stages.whole.kept, strict=True):
             number[()] = self.values[new]
         if self.dense is not self.weight:

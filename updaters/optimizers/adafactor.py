@@ -17,7 +17,7 @@ from updaters.state import OptimizationState
 
 
 def square(x: Any) -> Any:
-    """|x|**2."""
+    """|x|**2, a new array."""
     return np.square(np.abs(x)) if x.dtype.kind == "c" else np.square(x)
 
 
@@ -26,31 +26,37 @@ def rms(x: Any) -> Any:
     return np.sqrt(np.mean(square(x)))
 
 
+# What is new is worked on in place: at most two arrays of the weight's size are there at a time, besides the result.
+
+
+def marginal_means(squares: Any, row: Any, column: Any, keep: Any, take: Any) -> tuple[Any, Any]:
+    """The row and the column, brought up to date."""
+    return keep * row + take * np.mean(squares, axis=-1), keep * column + take * np.mean(squares, axis=-2)
+
+
 def step(w: Any, u: Any, lr: Any, scale: Any, threshold: Any, decay: Any) -> Any:
     """The weight after the step along u, which is shortened where its root mean square is above the threshold."""
-    return w - decay * w - lr * np.maximum(scale, rms(w)) / np.maximum(1, rms(u) / threshold) * u
+    u *= lr * np.maximum(scale, rms(w)) / np.maximum(1, rms(u) / threshold)
+    u += decay * w
+    return w - u
 
 
 def factored(
     w: Any, g: Any, row: Any, column: Any, lr: Any, keep: Any, take: Any, eps: Any, scale: Any, threshold: Any, decay: Any
 ) -> Any:
-    squares = square(g) + eps
-    row = keep * row + take * np.mean(squares, axis=-1)
-    column = keep * column + take * np.mean(squares, axis=-2)
-    root = np.sqrt(row / np.mean(row, axis=-1, keepdims=True))[..., np.newaxis] * np.sqrt(column)[..., np.newaxis, :]
-    return step(w, g / root, lr, scale, threshold, decay), row, column
+    row, column = marginal_means(square(g) + eps, row, column, keep, take)
+    roots = np.sqrt(row / np.mean(row, axis=-1, keepdims=True)), np.sqrt(column)
+    u = g / (roots[0][..., np.newaxis] * roots[1][..., np.newaxis, :])
+    return step(w, u, lr, scale, threshold, decay), row, column
 
 
 def factored_with_floor(
-    w: Any, g: Any, row: Any, column: Any, lr: Any, keep: Any, take: Any, eps: Any, scale: Any, threshold: Any,
-    decay: Any,
-) -> Any:  # fmt: skip
-    squares = square(g)
-    row = keep * row + take * np.mean(squares, axis=-1)
-    column = keep * column + take * np.mean(squares, axis=-2)
-    row_share = row / np.maximum(np.mean(row, axis=-1, keepdims=True), eps)
-    moment = np.maximum(row_share[..., np.newaxis] * column[..., np.newaxis, :], eps * eps)
-    return step(w, g / np.sqrt(moment), lr, scale, threshold, decay), row, column
+    w: Any, g: Any, row: Any, column: Any, lr: Any, keep: Any, take: Any, eps: Any, scale: Any, threshold: Any, decay: Any
+) -> Any:
+    row, column = marginal_means(square(g), row, column, keep, take)
+    share = row / np.maximum(np.mean(row, axis=-1, keepdims=True), eps)
+    u = g / np.sqrt(np.maximum(share[..., np.newaxis] * column[..., np.newaxis, :], eps * eps))
+    return step(w, u, lr, scale, threshold, decay), row, column
 
 
 def unfactored(w: Any, g: Any, v: Any, lr: Any, keep: Any, take: Any, eps: Any, scale: Any, threshold: Any, decay: Any) -> Any:

@@ -23,9 +23,15 @@ def orthogonal(x: Any, epsilon: Any, floor: Any, a: Any, b: Any, c: Any, iterati
     if tall:
         x = x.conj().T
     x = x / np.maximum(np.linalg.norm(x) + epsilon, floor)
-    for _ in range(int(iterations)):
+    for _ in range(int(iterations)):  # on arrays of its own, in place
         square = x @ x.conj().T
-        x = a * x + (b * square + c * (square @ square)) @ x
+        polynomial = square @ square
+        polynomial *= c
+        square *= b
+        polynomial += square
+        moved = polynomial @ x
+        x *= a
+        x += moved
     return x.conj().T if tall else x
 
 
@@ -45,9 +51,9 @@ def muon(nesterov: bool, scale: str) -> Callable[..., Any]:
         iterations: Any, rate: Any,
     ) -> Any:  # fmt: skip
         m = keep * m + take * g
-        direction = keep * m + take * g if nesterov else m
-        step = lr * lr.dtype.type(SCALES[scale](float(rate), *w.shape))
-        return w - step * orthogonal(direction, epsilon, floor, a, b, c, iterations), m
+        u = orthogonal(keep * m + take * g if nesterov else m, epsilon, floor, a, b, c, iterations)
+        u *= lr * lr.dtype.type(SCALES[scale](float(rate), *w.shape))
+        return w - u, m
 
     return formula
 
