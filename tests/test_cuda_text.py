@@ -15,6 +15,8 @@ import pytest
 from tests import fake_cupy
 from tests.fake_cupy import KERNELS as RECORDED
 from tests.fake_cupy import OTHER_PRECISION, RULES
+from tests.weight_rules import NORM_RULES
+from updaters.backends.stages import split
 from updaters.backends.trace import Recording
 from updaters.updater import Rule
 
@@ -196,3 +198,68 @@ def test_cupys_own_kernel_makes_the_recorded_operations(
 
     recording, kernel = kernel_of(backend, rule, precision, precision)
     check_ptx(cupys_ptx(cupy, kernel, ndim, dense, short), recording, "float64" if precision == "float64" else "float32")
+
+
+# Rules with norms: kernels of several passes, and of one thread in between.
+
+STAGED = [(rule, weight) for rule in NORM_RULES for weight in ("float16", "float32", "float64")]
+
+
+@pytest.fixture(scope="module")
+def staged_ptx(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The PTX of every kernel of STAGED, by its name."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("nvcc is not installed: the CUDA text cannot be compiled")
+    folder = tmp_path_factory.mktemp("staged")
+    options, begin = headers()
+    texts: dict[str, str] = {}
+    with fake_cupy.installed():
+        from updaters.backends import cupy as backend
+
+        def add(kernel: Any, preamble: str, number: int, which: str) -> None:
+            texts.setdefault(preamble, f"{begin}\n{preamble}\n")
+            assert kernel.options == ("--fmad=false",)
+            texts[preamble] += kernel.code.removeprefix(preamble).replace(kernel.name, f"kernel_{number}_{which}")
+
+        for number, (rule, weight) in enumerate(STAGED):
+            recording = Rule.of(NORM_RULES[rule]).recording
+            assert recording is not None
+            stages = split(recording)
+            compute = "float64" if weight == "float64" else "float32"
+            dtypes = [weight, weight, *[compute] * (len(recording.arrays) - 2)]
+            for now, made in enumerate(stages.passes):
+                if made.sums:
+                    add(backend.summing(made, dtypes, compute), backend.preamble(compute) + backend.SUMMING, number, f"sums{now}")
+            for now in range(len(stages.passes) + 1):
+                if (step := backend.between(stages, now)) is not None:
+                    add(step, backend.preamble("float64"), number, f"between{now}")
+    running = []
+    for place, text in enumerate(texts.values()):
+        (folder / f"{place}.cu").write_text(text)
+        command = [nvcc, "-ptx", "-arch=sm_80", "-std=c++17", "--fmad=false", *CUPYS_OPTIONS, *options]
+        command += ["-o", str(folder / f"{place}.ptx"), str(folder / f"{place}.cu")]
+        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+    assert [process.communicate()[0] for process in running] == [""] * len(texts)
+    found = "".join((folder / f"{place}.ptx").read_text() for place in range(len(texts)))
+    return dict(re.findall(r"\.entry kernel_(\d+_\w+)\((.*?)^}", found, re.DOTALL | re.MULTILINE))
+
+
+@pytest.mark.parametrize("number", range(len(STAGED)), ids=[" ".join(case) for case in STAGED])
+def test_nvcc_fuses_nothing_in_passes_and_between_them(staged_ptx: dict[str, str], number: int) -> None:
+    rule, _ = STAGED[number]
+    recording = Rule.of(NORM_RULES[rule]).recording
+    assert recording is not None
+    bodies = {name: body for name, body in staged_ptx.items() if name.startswith(f"{number}_")}
+    sums = sum("sums" in name for name in bodies)
+    assert sums == sum(bool(made.sums) for made in split(recording).passes)
+    for name, body in bodies.items():
+        assert not re.search(r"\bfma\b|\bmad\.\w*\.?f\d\d", body), name
+        for operation, suffix in re.findall(
+            r"^\s+(?:@!?%p\d+\s+)?(div|sqrt|add|sub|mul)((?:\.\w+)*\.f\d\d)\s", body, re.MULTILINE
+        ):
+            assert suffix.startswith(".rn"), (name, operation, suffix)
+        if "sums" in name:
+            assert body.count("bar.sync") >= 2, "lanes wait for each other"
+            assert ".maxntid 1024" in body
+            assert "st.shared.f64" in body

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 import cupy
@@ -77,9 +78,9 @@ def element(
     before, lines = [], []
     if any(node.operation == "sign" for node in recording.nodes):
         before.append("const up_real zero = 0, one = 1;")
-    before += [f"const up_real x{count + number} = c{number};" for number in range(own)]
-    before += [f"const up_real x{count + own + number} = numbers[{place}];" for number, place in enumerate(imports)]
-    read = {operand for node in recording.nodes for operand in node.operands} | {*recording.outputs} | {*sum(recording.sums, ())}
+    read = {operand for node in recording.nodes for operand in node.operands} | {*recording.outputs, *chain(*recording.sums)}
+    scalars = [f"c{number}" for number in range(own)] + [f"numbers[{place}]" for place in imports]
+    before += [f"const up_real x{count + n} = {scalar};" for n, scalar in enumerate(scalars) if count + n in read]
     for number, dtype in enumerate(dtypes):
         if number in read:
             value = f"a{number}{at}"
