@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any, Literal, TypeAlias
 
@@ -110,23 +110,6 @@ def plan(recording: Recording) -> Plan:
     return Plan(source, namespace["run"], (made["array"], made["mask"]))
 
 
-def total(a: Array, b: Array | None = None) -> np.float64:
-    """The sum of a chunk, or of the products of two, in float64 and in the order that all backends keep to."""
-    wide = a.astype(np.float64)
-    if b is not None:
-        wide *= b
-    lanes = np.zeros(LANES)
-    rows = wide.size // LANES
-    np.add.reduce(wide[: rows * LANES].reshape(rows, LANES), axis=0, out=lanes)
-    lanes[: wide.size % LANES] += wide[rows * LANES :]
-    half = LANES // 2
-    while half:
-        lanes = lanes[:half] + lanes[half:]
-        half //= 2
-    folded: np.float64 = lanes[0]
-    return folded
-
-
 def order_of(weight: Array, slots: Sequence[Array]) -> Order:
     """The order that arrays are expected to lie in: the slots', or where there are none the weight's."""
     return memory_order(slots or (weight,)) or "C"
@@ -138,6 +121,11 @@ class Buffers(threading.local):
     def __init__(self) -> None:
         self.kept: dict[Any, list[Array]] = {}
 
+    @cached_property
+    def wide(self) -> Array:
+        """One for sums, in float64."""
+        return np.empty(BLOCK)
+
     def get(self, dtype: np.dtype[Any], count: int) -> list[Array]:
         kept = self.kept.setdefault(dtype, [])
         kept += [np.empty(BLOCK, dtype) for _ in range(count - len(kept))]
@@ -145,6 +133,24 @@ class Buffers(threading.local):
 
 
 _BUFFERS = Buffers()
+
+
+def total(a: Array, b: Array | None = None) -> np.float64:
+    """The sum of a chunk, or of the products of two, in float64 and in the order that all backends keep to."""
+    wide = _BUFFERS.wide[: a.size]
+    np.copyto(wide, a)
+    if b is not None:
+        wide *= wide if b is a else b
+    lanes = np.zeros(LANES)
+    rows = wide.size // LANES
+    np.add.reduce(wide[: rows * LANES].reshape(rows, LANES), axis=0, out=lanes)
+    lanes[: wide.size % LANES] += wide[rows * LANES :]
+    half = LANES // 2
+    while half:
+        lanes = lanes[:half] + lanes[half:]
+        half //= 2
+    folded: np.float64 = lanes[0]
+    return folded
 
 
 class Bound:
