@@ -56,6 +56,8 @@ EQUIVALENT = {  # mutants that change nothing, and why
     ("radam", "rectified"): "only whether it is above 0 matters",
     ("scheduled radam epsilon hat", "rectified"): "only whether it is above 0 matters",
     ("scheduled schedule-free adamw", "decay"): "0 where the decay is l2",
+    ("adam uncorrected", "correction1"): "kept, and not used without a correction",
+    ("adam uncorrected", "correction2"): "kept, and not used without a correction",
     ("yogi", "correction1"): "kept, and not used without a correction",
     ("yogi", "correction2"): "kept, and not used without a correction",
 }

@@ -141,14 +141,14 @@ class Muon(Optimizer):
     def formula(self) -> Callable[..., Any]:
         return muon(self.nesterov, self.scale)
 
-    def for_weight(self, index: object, shape: tuple[int, ...]) -> Optimizer:
+    def for_weight(self, index: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Optimizer:
         if len(shape) == 2:
             return self
         if self.otherwise is None:
             raise ValueError(
                 f"weight {index!r}: Muon takes matrices, got shape {shape}; name the rule for all others with otherwise="
             )
-        return self.otherwise.for_weight(index, shape)
+        return self.otherwise.for_weight(index, shape, dtype)
 
     def coefficients(self, state: OptimizationState, t: int) -> dict[str, float]:
         now = self.at(state)
