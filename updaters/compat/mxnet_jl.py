@@ -68,9 +68,7 @@ class LearningRate:
         )  # fmt: skip
 
     @staticmethod
-    def Inv(
-        rate: float, /, *, gamma: float = 0.9, power: float = 0.5, decay_on_iteration: bool = False
-    ) -> learning_rate.Inv:
+    def Inv(rate: float, /, *, gamma: float = 0.9, power: float = 0.5, decay_on_iteration: bool = False) -> learning_rate.Inv:
         """`rate * (1 + gamma * t)**-power`, where t counts epochs, or iterations."""
         return build(
             learning_rate.Inv, "LearningRate.Inv", {"value": "rate"}, value=rate, gamma=gamma, power=power,

@@ -165,7 +165,7 @@ def SGD(
     if switch(maximize, "SGD.maximize") and kept is None:
         refuse("SGD.maximize", maximize, "without a momentum OneFlow descends all the same; updaters.SGD(maximize=True) climbs")
     if maximize and decay is not None:
-        why = "OneFlow turns the whole step round, so that a weight_decay makes weights grow; updaters.SGD(maximize=True) does not"
+        why = "OneFlow turns the whole step round, so that weight_decay makes weights grow; updaters.SGD(maximize=True) does not"
         refuse("SGD.maximize", maximize, why)
     return build(
         rules.SGD, "SGD", {}, lr=lr, momentum=kept, dampening=unless_zero(dampening), damp_first=True, nesterov=nesterov,
