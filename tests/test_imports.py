@@ -26,7 +26,7 @@ LAYERS = [
     {"protocols", "memory"},
     {"schedules", "backends"},
     {"learning_rate", "momentum", "optimizers", "weight_state"},
-    {"gradient"},
+    {"gradient", "transforms"},
     {"updater"},
     {"checkpoint", "compat"},
     {"updaters"},

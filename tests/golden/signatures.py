@@ -11,6 +11,7 @@ import argparse
 import importlib
 import inspect
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ def main() -> int:
     parser.add_argument("system", choices=list(MODULES))
     parser.add_argument("--check", action="store_true")
     chosen = parser.parse_args()
+    os.environ.setdefault("KERAS_BACKEND", "jax")
     module = importlib.import_module(MODULES[chosen.system])
     rules = sorted({case["rule"] for case in json.loads((HERE / f"{chosen.system}.json").read_text())["cases"]})
     rows = ",\n".join(f"  {json.dumps(rule)}: {json.dumps(signature(getattr(module, rule)))}" for rule in rules)

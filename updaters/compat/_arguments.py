@@ -29,11 +29,10 @@ def build(rule: type[T], called: str, names: Mapping[str, str], /, **fields: Any
     try:
         return rule(**fields)
     except (TypeError, ValueError) as error:
-
-        def argument(match: re.Match[str]) -> str:
-            return f"{called}.{names.get(match[1], match[1])}"
-
-        raise type(error)(re.sub(rf"^{rule.__name__}\.(\w+)", argument, str(error))) from None
+        what, got, value = str(error).partition(", got ")
+        what = re.sub(rf"^{rule.__name__}\.", f"{called}.", what)
+        what = re.sub(r"\w+", lambda word: names.get(word[0], word[0]), what)
+        raise type(error)(what + got + value) from None
 
 
 def unless_zero(value: Schedulable | None) -> Schedulable | None:

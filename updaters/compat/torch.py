@@ -136,8 +136,8 @@ def NAdam(
 ) -> rules.Nadam:  # fmt: skip
     """PyTorch's NAdam.
 
-    The product of momenta is a weight's own, as there, but a float64, where PyTorch's is a float32 unless its default dtype
-    is another: 4e-10 apart after 45 updates.
+    The product of momenta is a weight's own, as there, but a float64, where PyTorch's is a float32 unless
+    `torch.set_default_dtype` says otherwise: 4e-10 apart after 45 updates.
 
     Example:
         >>> from updaters.compat import torch
@@ -251,7 +251,8 @@ def ASGD(
     """PyTorch's ASGD.
 
     The learning rate acts one update late, as there. `update.evaluation_weight(index, weight)` gives the average `ax`. The step
-    and the share of the average are float64, where PyTorch's are float32 unless its default dtype is another: 1e-8 apart.
+    and the share of the average are float64, where PyTorch's are float32 unless `torch.set_default_dtype` says otherwise: 1e-8
+    apart after 45 updates.
 
     Example:
         >>> from updaters.compat import torch
