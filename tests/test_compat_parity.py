@@ -7,6 +7,7 @@ import pytest
 
 import updaters as up
 from tests.golden import Case
+from tests.make_parity import PAGE, is_current, page
 from tests.parity import COMPARED, GOLDEN, MODULES, NOT_YET, Compared, golden_error, oracle_error
 
 BACKENDS = ["numpy", "numba"]
@@ -40,6 +41,10 @@ def test_every_function_is_compared() -> None:
     clips = {("tensorlayerx", name) for name in ("ClipGradByValue", "ClipGradByNorm", "ClipByGlobalNorm")}
     schedulers = {("mxnet_jl", "LearningRate"), ("mxnet_jl", "Momentum")}
     assert compared | clips | schedulers == {(system, name) for system, module in MODULES.items() for name in module.__all__}
+
+
+def test_the_page_says_what_is_measured() -> None:
+    assert is_current(PAGE.read_text(encoding="utf-8"), page()), "run python tests/make_parity.py"
 
 
 # After three updates of [1, -2], in float64, with the system's own numbers for all that is not given.
