@@ -1,8 +1,8 @@
 """OneFlow's optimizers: the names and arguments of `oneflow.optim`, and the numerics of its kernels.
 
-`oneflow.optim.Adam(model.parameters(), lr=1e-3)` becomes `updaters.get_updater(oneflow.Adam(lr=1e-3))` with
-`from updaters.compat import oneflow`: there is no first argument `params`, since an updater is given each weight with its
-gradient.
+`optim.Adam(model.parameters(), lr=1e-3)` becomes `updaters.get_updater(optim.Adam(lr=1e-3))`, where `from oneflow import optim`
+becomes `from updaters.compat import oneflow as optim`: there is no first argument `params`, since an updater is given each
+weight with its gradient.
 
 Where OneFlow's documentation differs from its kernels, these are the kernels. A learning rate may be a scheduler, any callable
 `state -> float`. t counts a weight's own updates, where OneFlow counts the optimizer's: the two differ for weights that have no

@@ -1,7 +1,8 @@
 """PyTorch's optimizers: the names, arguments and numerics of `torch.optim` 2.13.
 
-`torch.optim.Adam(model.parameters(), lr=1e-3)` becomes `updaters.get_updater(torch.Adam(lr=1e-3))` with
-`from updaters.compat import torch`: there is no first argument `params`, since an updater is given each weight with its gradient.
+`optim.Adam(model.parameters(), lr=1e-3)` becomes `updaters.get_updater(optim.Adam(lr=1e-3))`, where `from torch import optim`
+becomes `from updaters.compat import torch as optim`: there is no first argument `params`, since an updater is given each weight
+with its gradient.
 
 A learning rate may be a scheduler, any callable `state -> float`, in the place of `torch.optim.lr_scheduler`. `foreach`,
 `fused`, `capturable` and `differentiable` may be None or False. Numbers are those of float64 parameters; for halves moments
