@@ -48,12 +48,12 @@ __all__ = [
 
 NAMES = {"lr": "learning_rate", "beta1": "beta_1", "beta2": "beta_2", "grad_clip": "clipvalue"}
 
-CLIP_FIRST = "scale the gradients before the update"
+AVERAGE = "average the weights after each update"
 INSTEAD = {
-    "global_clipnorm": CLIP_FIRST,
-    "use_ema": "average the weights after each update",
-    "ema_momentum": "average the weights after each update",
-    "ema_overwrite_frequency": "average the weights after each update",
+    "global_clipnorm": "scale the gradients before the update",
+    "use_ema": AVERAGE,
+    "ema_momentum": AVERAGE,
+    "ema_overwrite_frequency": AVERAGE,
     "loss_scale_factor": "divide the gradients before the update",
     "gradient_accumulation_steps": "update with the mean of several gradients",
 }
