@@ -38,6 +38,7 @@ RULES: dict[str, up.Optimizer] = {
     "scheduled nesterov of gradients": up.SGD(warm(0.1, 0.3), momentum=warm(0.5, 0.9), nesterov=True, buffer="gradients"),
     "adam": up.Adam(0.1),
     "adam epsilon hat": up.Adam(0.1, epsilon_hat=True),
+    "adam uncorrected": up.Adam(0.1, epsilon=1e-3, bias_correction=False),
     "adam everything l2": up.Adam(0.1, grad_clip=0.5, weight_decay=0.02, gradient="sum", maximize=True),
     "amsgrad": up.Adam(0.1, beta2=0.9, amsgrad=True),
     "scheduled adam": up.Adam(
@@ -184,7 +185,7 @@ def sgd(optimizer: up.SGD, at: At, g: Sequence[float], w: Sequence[float]) -> fl
 
 def adam(optimizer: up.Adam, at: At, g: Sequence[float], w: Sequence[float]) -> float:
     now = len(g)
-    corrections = [1 - kept(at, beta, 0, now) for beta in ("beta1", "beta2")]
+    corrections = [1 - kept(at, beta, 0, now) if optimizer.bias_correction else 1 for beta in ("beta1", "beta2")]
     times = range(1, now + 1) if optimizer.amsgrad else [now]
     m_hat = average(at, "beta1", g) / corrections[0]
     v_hat = max(average(at, "beta2", squares(g[:until])) for until in times) / corrections[1]

@@ -1,5 +1,6 @@
 """The README runs as pasted, the examples run, and every public name says what it must."""
 
+import importlib
 import inspect
 import os
 import re
@@ -34,10 +35,12 @@ def test_the_links_of_the_documents_lead_somewhere() -> None:
 
 PUBLIC = [getattr(up, name) for name in up.__all__]
 PUBLIC += [getattr(module, name) for module in (up.learning_rate, up.momentum) for name in module.__all__]
+COMPAT = [importlib.import_module(f"updaters.compat.{path.stem}") for path in (ROOT / "updaters/compat").glob("[a-z]*.py")]
+PUBLIC += [getattr(module, name) for module in COMPAT for name in module.__all__]
 PUBLIC = [value for value in PUBLIC if inspect.isclass(value) or inspect.isfunction(value)]
 
 
-@pytest.mark.parametrize("value", PUBLIC, ids=lambda value: value.__name__)
+@pytest.mark.parametrize("value", PUBLIC, ids=lambda value: f"{value.__module__}.{value.__name__}")
 def test_public_docstrings(value: Any) -> None:
     documented = inspect.getdoc(value) or ""
     assert documented.split("\n\n")[0].endswith("."), "one sentence first"
@@ -52,7 +55,7 @@ def test_public_docstrings(value: Any) -> None:
         assert all(f"{heading}:" in documented for heading in ("Attributes", "Conventions", "References"))
 
 
-@pytest.mark.parametrize("value", PUBLIC, ids=lambda value: value.__name__)
+@pytest.mark.parametrize("value", PUBLIC, ids=lambda value: f"{value.__module__}.{value.__name__}")
 def test_the_prose_repeats_no_default(value: Any) -> None:
     assert not re.search(r"\bdefaults?\b(?! to None)", inspect.getdoc(value) or "", re.IGNORECASE)
 

@@ -363,7 +363,7 @@ def test_nesterov_needs_a_momentum_that_is_on() -> None:
 
 SHARED = {"weight_decay": None, "decay": "l2", "grad_clip": None, "gradient": "mean", "maximize": False, "transforms": ()}
 BETAS = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
-MOMENTS = BETAS | {"lr": 1e-3, "amsgrad": False, "epsilon_hat": False}
+MOMENTS = BETAS | {"lr": 1e-3, "amsgrad": False, "epsilon_hat": False, "bias_correction": True}
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ EQUIVALENT = {  # mutants that change nothing, and why
     ("scheduled rmsprop centered of steps", "outside"): "0 with epsilon inside",
     ("rmsprop centered of gradients", "inside"): "0 with epsilon outside",
     ("scheduled schedule-free adamw", "decay"): "0 where the decay is l2",
+    ("adam uncorrected", "correction1"): "kept, and not used without a correction",
+    ("adam uncorrected", "correction2"): "kept, and not used without a correction",
     ("yogi", "correction1"): "kept, and not used without a correction",
     ("yogi", "correction2"): "kept, and not used without a correction",
 }

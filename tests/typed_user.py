@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 import updaters as up
+from updaters.compat import keras, mxnet_jl, oneflow, openseq2seq, tensorlayerx, torch
 
 
 class Doubling:
@@ -60,6 +61,13 @@ optimizers: list[up.Optimizer] = [
     up.Rprop(rate, shrink=0.4, grow=1.1, min_step=1e-3, max_step=1),
     up.ScheduleFreeSGD(rate, beta=0.95, lr_power=1, weight_decay=0.1, decay="l2"),
     up.ScheduleFreeAdamW(rate, beta1=0.95, weight_decay=0.1, decay="inside"),
+    torch.Adam(rate, betas=(0.8, ramp), eps=1e-6, foreach=None),
+    torch.Adafactor(lambda state: 0.1 / state.epoch, eps=(None, 1e-3)),
+    keras.SGD(0.1, momentum=0.9, clipnorm=1.0),
+    mxnet_jl.SGD(lr_scheduler=mxnet_jl.LearningRate.Exp(0.1), momentum_scheduler=ramp),
+    tensorlayerx.Adam(rate, grad_clip=tensorlayerx.ClipGradByValue(-1, 1)),
+    oneflow.LAMB(rate, betas=(0.8, 0.9), adam_w_mode=False),
+    openseq2seq.LARC(openseq2seq.NovoGrad(rate), larc_eta=0.001, larc_mode="clip"),
 ]
 
 state = up.OptimizationState(batch_size=2, epoch=0, batch=0, iteration=0)

@@ -184,7 +184,7 @@ class Updater:
         with np.errstate(all="ignore"), on_device:
             arrays = {name: as_reals(array) for name, array in known.arrays.items()}
             w = as_reals(weight).astype(compute_dtype(weight.dtype))
-            rule = known.rule or self._rule_for(index, known.shape, self._optimizer)
+            rule = known.rule or self._rule_for(index, known.shape, known.dtype, self._optimizer)
             better = rule.optimizer.evaluation(w, {**arrays, **known.scalars})
             if isinstance(weight, np.ndarray):
                 better = np.asarray(better)
@@ -211,7 +211,7 @@ class Updater:
     def optimizer(self, optimizer: Optimizer) -> None:
         check_optimizer(optimizer)
         own = Rule.of(optimizer)
-        rules = {index: self._rule_for(index, known.shape, optimizer) for index, known in list(self._known.items())}
+        rules = {index: self._rule_for(index, known.shape, known.dtype, optimizer) for index, known in list(self._known.items())}
         for index, rule in rules.items():
             known = self._known[index]
             old, new = {*known.arrays}, {*rule.formula.slots, *rule.formula.numbers}
@@ -252,7 +252,7 @@ class Updater:
                 known.check(weight)
         rule: Rule | None = None if known is None else known.rule
         if rule is None:
-            rule = self._rule_for(index, weight.shape, self._optimizer)
+            rule = self._rule_for(index, weight.shape, weight.dtype, self._optimizer)
         count, scalars = (0, rule.optimizer.scalars) if known is None else (known.count, known._scalars)
         if worked_out is None:
             coefficients, scalars = rule.work_out(state, count + 1, scalars)
@@ -273,9 +273,9 @@ class Updater:
             job = known.bound.job(weight, grad, coefficients)
         return known, scalars, job
 
-    def _rule_for(self, index: Index, shape: tuple[int, ...], optimizer: Optimizer) -> Rule:
+    def _rule_for(self, index: Index, shape: tuple[int, ...], dtype: np.dtype[Any], optimizer: Optimizer) -> Rule:
         """The rule for a weight, by an optimizer."""
-        chosen = optimizer.for_weight(index, shape)
+        chosen = optimizer.for_weight(index, shape, dtype)
         if id(chosen) not in self._rules:
             self._rules[id(chosen)] = Rule.of(chosen)  # which holds the optimizer, so that its id stays its own
         return self._rules[id(chosen)]

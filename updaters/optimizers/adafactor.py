@@ -149,7 +149,7 @@ class Adafactor(Optimizer):
     def is_real(self, name: str) -> bool:
         return True
 
-    def for_weight(self, index: object, shape: tuple[int, ...]) -> Optimizer:
+    def for_weight(self, index: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Optimizer:
         return self if len(shape) > 1 or not self.factored else self._unfactored
 
     @cached_property

@@ -50,6 +50,7 @@ class Adam(Optimizer):
             whose gradients were all 0 becomes NaN.
         amsgrad: divide by the largest second moment so far, v_max = max(v_max, v), in place of v.
         epsilon_hat: add epsilon to the root of v instead of v_hat.
+        bias_correction: take m_hat and v_hat, or else m and v themselves.
 
     Raises:
         TypeError, ValueError: a field is out of range.
@@ -79,6 +80,7 @@ class Adam(Optimizer):
     epsilon: Schedulable = nonnegative(1e-8)
     amsgrad: bool = flag(False)
     epsilon_hat: bool = flag(False)
+    bias_correction: bool = flag(True)
 
     # 1 - beta**t as the moment that gradients of 1 would have had: exact for scheduled betas, and free of
     # the cancellation in 1 - beta**t.
@@ -98,11 +100,11 @@ class Adam(Optimizer):
         take1, take2 = 1 - keep1, 1 - keep2
         correction1 = keep1 * correction1 + take1
         correction2 = keep2 * correction2 + take2
-        root = sqrt(correction2)
+        root = sqrt(correction2) if self.bias_correction else 1.0
         return {
             "correction1": correction1,
             "correction2": correction2,
-            "step": now.lr * root / correction1,
+            "step": now.lr * root / correction1 if self.bias_correction else now.lr,
             "keep1": keep1,
             "take1": take1,
             "keep2": keep2,

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, Protocol
 
 import attrs
+import numpy as np
 
 from updaters.checks import Interval, field_name
 from updaters.optimizers.fields import choice, flag, nonnegative, positive
@@ -115,8 +116,8 @@ class Optimizer:
         """Whether a slot is real for complex weights too; only where `whole_array` is set."""
         return False
 
-    def for_weight(self, index: object, shape: tuple[int, ...]) -> Optimizer:
-        """The optimizer for a weight of that shape, itself or another.
+    def for_weight(self, index: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Optimizer:
+        """The optimizer for a weight of that shape and dtype: itself, or another, which is the same one at every asking.
 
         Raises:
             ValueError: there is none; the message names the index.

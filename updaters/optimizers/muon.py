@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal
 import attrs
 import numpy as np
 
-from updaters.checks import Interval, number, whole
+from updaters.checks import Interval, field_name, number, whole
 from updaters.optimizers.base import Optimizer, check_optimizer
-from updaters.optimizers.fields import choice, flag, momentum, nonnegative, rate
+from updaters.optimizers.fields import choice, flag, fraction, nonnegative, rate
 from updaters.protocols import Schedulable
 from updaters.state import OptimizationState
 
@@ -113,7 +113,7 @@ class Muon(Optimizer):
     """
 
     lr: Schedulable = rate(0.02)
-    momentum: Schedulable = momentum(0.95)
+    momentum: Schedulable = fraction(0.95)
     nesterov: bool = flag(True)
     otherwise: Optimizer | None = attrs.field(default=None, kw_only=True)
     scale: Literal["spectral", "rms", "none"] = choice("spectral", "rms", "none", default="spectral")
@@ -134,27 +134,28 @@ class Muon(Optimizer):
 
     @polynomial.validator
     def _check_polynomial(self, attribute: attrs.Attribute[Any], value: tuple[object, ...]) -> None:
+        name = field_name(self, attribute)
         if len(value) != 3:
-            raise ValueError(f"Muon.polynomial must be three numbers, got {value!r}")
+            raise ValueError(f"{name} must be three numbers, got {value!r}")
         for coefficient in value:
-            number(coefficient, "Muon.polynomial", Interval(-math.inf))
+            number(coefficient, name, Interval(-math.inf))
 
     @iterations.validator
     def _check_iterations(self, attribute: attrs.Attribute[Any], value: object) -> None:
-        whole(value, "Muon.iterations")
+        whole(value, field_name(self, attribute))
 
     @property
     def formula(self) -> Callable[..., Any]:
         return muon(self.nesterov, self.scale)
 
-    def for_weight(self, index: object, shape: tuple[int, ...]) -> Optimizer:
+    def for_weight(self, index: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Optimizer:
         if len(shape) == 2:
             return self
         if self.otherwise is None:
             raise ValueError(
                 f"weight {index!r}: Muon takes matrices, got shape {shape}; name the rule for all others with otherwise="
             )
-        return self.otherwise.for_weight(index, shape)
+        return self.otherwise.for_weight(index, shape, dtype)
 
     def coefficients(self, state: OptimizationState, t: int) -> dict[str, float]:
         now = self.at(state)

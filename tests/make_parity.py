@@ -1,0 +1,201 @@
+"""Measure how close the compatibility modules are to their systems, and write docs/parity.md.
+
+python tests/make_parity.py            writes the page
+python tests/make_parity.py --check    exit status 1 where the page says something else, or errors have grown a hundredfold
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+import updaters as up  # noqa: E402
+from tests.parity import COMPARED, GOLDEN, MODULES, NOT_YET, golden_error, oracle_error  # noqa: E402
+
+PAGE = ROOT / "docs" / "parity.md"
+
+TITLES = {
+    "torch": "PyTorch",
+    "keras": "Keras",
+    "mxnet_jl": "MXNet.jl",
+    "tensorlayerx": "TensorLayerX",
+    "oneflow": "OneFlow",
+    "openseq2seq": "OpenSeq2Seq",
+}
+
+INTRODUCTION = """\
+# How close the compatibility modules are to their systems
+
+This page is written by `python tests/make_parity.py`, and a test holds it to what is measured.
+
+Each function of `updaters.compat` takes a system's own arguments, by its names, in its order and with its values where nothing is
+given, and gives one of our rules, set up to do what the system does. All is float64, over 45 updates with a learning rate that
+moves at each, gradients from 1e-6 to 1e2 with zeros among them, and weights that begin at random or at 0. The same is tested on the
+NumPy and the numba backend. Errors are rounded up to a power of ten, and 1e-14 at least, which is rounding.
+
+- **PyTorch and Keras** were run: their own optimizers gave the weights, which are stored in `tests/golden`. An error is the
+  largest |x - y| / (1 + |y|). PyTorch ran with float64 as its own dtype; where a system rounds to less inside, that
+  was taken out, and what it amounts to is measured apart.
+- **MXNet.jl, TensorLayerX, OneFlow and OpenSeq2Seq** were read: `tests/parity.py` has what their sources do as loops over numbers.
+  An error is the largest one, over the length of the path that the weight has gone.
+"""
+
+ABOUT = {
+    "torch": """\
+Equal: the order of `maximize`, l2 decay and rule; both decays; the place of every epsilon; t for each weight by itself. The module
+follows 2.13. Schedules and clips are ours. `LBFGS` and `SparseAdam` are not there.
+""",
+    "keras": """\
+Equal: a clip by norm or value, then a decoupled decay at the scheduled rate, then the rule; the place of every epsilon. The module
+follows 3.15. On purpose t counts a weight's own updates, so that a weight that is trained later gets a bias correction of
+its own; Keras counts for all weights together.
+
+Not yet: `global_clipnorm`, the moving average of weights (`use_ema`), `loss_scale_factor`, `gradient_accumulation_steps`, and other
+settings for some weights, Keras's method `exclude_from_weight_decay`. Each argument is an error that says what to do in its
+place. Of the weights that Keras gave, those for {not_yet} wait for this.
+""",
+    "mxnet_jl": """\
+Equal: gradients over `state.batch_size`, then the clip, then the l2 decay, which is on unless it is 0; the place of every
+epsilon; epochs and iterations that count from 1. The module follows 0.3. On purpose a momentum schedule gives one number, where
+`NadamScheduler` gives a pair there, so that SGD and Nadam can have the same one.
+""",
+    "tensorlayerx": """\
+Equal: the l2 decay, then the clip; the rules of Keras on TensorFlow 2.4, of which some are others than Keras's now. TensorLayerX
+does otherwise on its other backends, with the same call; one had to be chosen. On purpose t counts a weight's own updates.
+
+Not yet: `ClipByGlobalNorm`, which can be made and not given.
+""",
+    "oneflow": """\
+Equal: its kernels, where its documentation says something else. On purpose t counts a weight's own updates, so that a weight that
+is trained later gets a bias correction of its own; OneFlow counts for all weights together.
+
+Not yet: `clip_grad_max_norm` and `clip_grad_norm_type`.
+""",
+    "openseq2seq": """\
+Equal: its own rules, on top of TensorFlow 1. What it takes from TensorFlow as it is, it has no names for here.
+""",
+}
+
+DIFFERENCES = {
+    ("torch", "SGD"): "a dampening without a momentum, which does nothing there, is an error here, as it will be a mistake",
+    ("torch", "NAdam"): "the product of momenta is a float64, as all our scalars are",
+    ("torch", "ASGD"): "its scalars are float64, as all of ours are",
+    ("torch", "RMSprop"): "a centered variance that rounding makes negative is 0; it is NaN there, which no weight recovers from",
+    ("torch", "Rprop"): "signs are multiplied in the place of gradients, whose product may underflow",
+    (
+        "torch",
+        "Adafactor",
+    ): "`eps[0]=None` goes by each weight's dtype, since weights come one by one; by the first weight's there. Complex weights are taken",
+    ("torch", "Muon"): "products in the momentum's dtype: NumPy has none in bfloat16, and they are the more exact ones",
+    ("keras", "Adafactor"): "means are float64 for float64 weights",
+    ("keras", "Muon"): "norms are float64 for float64 weights; an index is the path",
+    ("keras", "Nadam"): "each weight has a product of momenta of its own, as it has its own t",
+    ("mxnet_jl", "ADAM"): "a schedule acts; there each weight keeps the rate of its first update, so that none does anything",
+    ("mxnet_jl", "Nadam"): "the momentum warms up by the weight's own updates, so that a weight that joins late is not behind; "
+    "with a `NadamScheduler`, by iterations, as there",
+    ("tensorlayerx", "Nadam"): "each weight has a product of momenta of its own, as it has its own t",
+    ("tensorlayerx", "Lamb"): "no arguments are documented; these are PaddlePaddle's",
+    ("tensorlayerx", "LARS"): "no arguments are documented; these are those of PaddlePaddle's `LarsMomentum`",
+    ("oneflow", "AdamW"): "the decay comes before the step, not with it, which is the same but for rounding",
+    ("oneflow", "SGD"): "`maximize` with a decay, which makes weights grow there, is an error, and so it is without a momentum, "
+    "where it does nothing there",
+}
+
+
+def made(system: str, name: str) -> Any:
+    """What a function gives when it is given as little as it takes."""
+    function = getattr(MODULES[system], name)
+    if name == "LARC":
+        return function(up.SGD(), larc_eta=0.02)
+    return function(weight_decay=0.01) if (system, name) == ("openseq2seq", "AdamW") else function()
+
+
+def functions(system: str) -> Iterator[str]:
+    """The names of a system's rules."""
+    aside = ("Clip", "LearningRate") + (("Momentum",) if system == "mxnet_jl" else ())
+    return iter(sorted((name for name in MODULES[system].__all__ if not name.startswith(aside)), key=str.lower))
+
+
+def rule_of(optimizer: up.Optimizer) -> str:
+    """The name of our rule."""
+    return next(rule.__name__ for rule in type(optimizer).mro() if rule.__module__.startswith("updaters.optimizers"))
+
+
+def bound(error: float) -> str:
+    """An error, rounded up."""
+    return f"< 1e{max(-14, math.ceil(math.log10(error))) if error else -14}"
+
+
+def errors_of(system: str, name: str) -> tuple[int, str]:
+    """How many configurations were compared, and their errors in words."""
+    exact, inside = [], []
+    for other, case in GOLDEN:
+        if (other, case.rule) == (system, name):
+            error = golden_error(system, case)
+            (inside if case.reason else exact).append((error, case.reason.partition(":")[0]))
+    exact += [(oracle_error(row), "") for row in COMPARED if (row.system, row.name) == (system, name)]
+    words = bound(max(error for error, _ in exact))
+    if inside:
+        error, reason = max(inside)
+        words += f"; {bound(error)} as it is ({reason})"
+    return len(exact) + len(inside), words
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]) + "\n"
+
+
+def page() -> str:
+    """The page, all measured anew."""
+    names: dict[str, dict[str, list[str]]] = {}
+    for system in TITLES:
+        for name in functions(system):
+            if name != "LARC":
+                names.setdefault(rule_of(made(system, name)), {}).setdefault(system, []).append(f"`{name}`")
+    overview = [
+        [f"`{rule}`", *(", ".join(of.get(system, [])) for system in TITLES)]
+        for rule, of in sorted(names.items(), key=lambda item: item[0].lower())
+    ]
+    parts = [INTRODUCTION, "## Which rule is which\n", table(["here", *TITLES.values()], overview)]
+    not_yet = ", ".join(f"`{case.name}`" for _, case in NOT_YET)
+    for system, title in TITLES.items():
+        rows = []
+        for name in functions(system):
+            count, errors = errors_of(system, name)
+            here = made(system, name) if name != "LARC" else made(system, name).transforms[0]
+            rows.append([f"`{name}`", f"`{here!r}`", str(count), errors, DIFFERENCES.get((system, name), "")])
+        parts += [f"## {title}\n", ABOUT[system].format(not_yet=not_yet)]
+        parts += [table(["there", "here", "configurations", "largest error", "different on purpose"], rows)]
+    return "\n".join(parts)
+
+
+ERROR = re.compile(r"< 1e(-\d+)")
+
+
+def is_current(written: str, measured: str) -> bool:
+    """Whether two pages say the same, and the second has no error a hundred times the first's."""
+    growth = [int(new) - int(old) for new, old in zip(ERROR.findall(measured), ERROR.findall(written), strict=False)]
+    return ERROR.sub("", written) == ERROR.sub("", measured) and max(growth) <= 2
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    measured = page()
+    if not parser.parse_args().check:
+        PAGE.write_text(measured, encoding="utf-8")
+        return 0
+    return int(not is_current(PAGE.read_text(encoding="utf-8"), measured))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

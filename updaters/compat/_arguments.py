@@ -1,0 +1,85 @@
+"""What the systems' functions share: errors that speak of the caller's own arguments, and words for off."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any, NoReturn, TypeVar
+
+import attrs
+
+from updaters.checks import NONNEGATIVE, Interval, number
+from updaters.protocols import Schedulable, read
+from updaters.state import OptimizationState
+
+T = TypeVar("T")
+
+
+def build(rule: type[T], called: str, names: Mapping[str, str], /, **fields: Any) -> T:
+    """An instance of `rule` with these fields; an error about a field speaks of the argument that it came from.
+
+    Args:
+        rule: a class whose errors begin with its own name and the field's.
+        called: what the system calls it.
+        names: the argument for each field that has another name.
+        fields: the fields.
+    """
+    try:
+        return rule(**fields)
+    except (TypeError, ValueError) as error:
+        what, got, value = str(error).partition(", got ")
+        what = re.sub(rf"^{rule.__name__}\.", f"{called}.", what)
+        what = re.sub(r"\w+", lambda word: names.get(word[0], word[0]), what)
+        raise type(error)(what + got + value) from None
+
+
+def unless_zero(value: Schedulable | None) -> Schedulable | None:
+    """`value`, or None where it is the number 0, with which other systems say off."""
+    return None if isinstance(value, Real) and not isinstance(value, bool) and value == 0 else value
+
+
+def pair(value: Any, name: str) -> tuple[Any, Any]:
+    """`value` as the two that it must hold."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair, got {value!r}")
+    return value[0], value[1]
+
+
+def switch(value: object, name: str) -> bool:
+    """`value`, which must be True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
+def negated(value: object, name: str) -> float:
+    """The negative of `value`, which must be at most 0."""
+    return -number(value, name, Interval(-math.inf, 0.0))
+
+
+def doubled(value: object, name: str) -> float:
+    """Twice `value`, which must be at least 0."""
+    return 2 * number(value, name, NONNEGATIVE)
+
+
+def refuse(name: str, value: object, why: str) -> NoReturn:
+    """Raise an error about an argument that is never taken."""
+    raise ValueError(f"{name} is not taken, got {value!r}: {why}")
+
+
+def not_yet(name: str, value: object, instead: str) -> NoReturn:
+    """Raise an error about an argument that is yet to come."""
+    raise NotImplementedError(f"{name} is not there yet, got {value!r}; leave it out, and {instead}")
+
+
+@attrs.frozen
+class Scaled:
+    """A hyperparameter times a number."""
+
+    value: Schedulable
+    factor: float
+
+    def __call__(self, state: OptimizationState, /) -> float:
+        return self.factor * read(self.value, state, "a number", NONNEGATIVE)

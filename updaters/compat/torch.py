@@ -1,0 +1,393 @@
+"""PyTorch's optimizers: the names, arguments and numerics of `torch.optim` 2.13.
+
+`optim.Adam(model.parameters(), lr=1e-3)` becomes `updaters.get_updater(optim.Adam(lr=1e-3))`, where `from torch import optim`
+becomes `from updaters.compat import torch as optim`: there is no first argument `params`, since an updater is given each weight
+with its gradient.
+
+A learning rate may be a scheduler, any callable `state -> float`, in the place of `torch.optim.lr_scheduler`. `foreach`,
+`fused`, `capturable` and `differentiable` may be None or False. Numbers are those of float64 parameters; for halves moments
+are kept in float32 here, and in the half itself there.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import attrs
+import numpy as np
+
+from updaters import optimizers as rules
+from updaters.compat._arguments import build, negated, pair, refuse, switch, unless_zero
+from updaters.optimizers.fields import nonnegative
+from updaters.protocols import Schedulable
+from updaters.state import OptimizationState
+
+__all__ = [
+    "ASGD",
+    "SGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Muon",
+    "NAdam",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+]
+
+NAMES = {"beta1": "betas[0]", "beta2": "betas[1]", "epsilon": "eps"}
+
+FUSED = "each update is one fused pass as it is"
+WHY = {
+    "foreach": FUSED,
+    "fused": FUSED,
+    "capturable": "updates on a GPU are launched on your stream as they are",
+    "differentiable": "updates are in place, and no gradient goes through them",
+}
+
+
+def _check_switches(called: str, **switches: object) -> None:
+    """Raise unless those arguments that say how PyTorch runs an update leave it to the library."""
+    for name, value in switches.items():
+        if value is not None and value is not False:
+            refuse(f"{called}.{name}", value, WHY[name])
+
+
+def _moments(called: str, betas: Any, eps: Schedulable) -> dict[str, Any]:
+    beta1, beta2 = pair(betas, f"{called}.betas")
+    return {"beta1": beta1, "beta2": beta2, "epsilon": eps}
+
+
+def _decay(weight_decay: Schedulable, decoupled: bool = False) -> dict[str, Any]:
+    return {"weight_decay": unless_zero(weight_decay), "decay": "decoupled" if decoupled else "l2"}
+
+
+def SGD(
+    lr: Schedulable = 1e-3, momentum: Schedulable = 0, dampening: Schedulable = 0, weight_decay: Schedulable = 0,
+    nesterov: bool = False, *, maximize: bool = False, foreach: bool | None = None, differentiable: bool = False,
+    fused: bool | None = None,
+) -> rules.SGD:  # fmt: skip
+    """PyTorch's SGD.
+
+    The buffer keeps gradients, so that a schedule of the learning rate scales past steps too; the first gradient is not dampened.
+    A dampening without a momentum, which does nothing in PyTorch, is an error.
+
+    Example:
+        >>> from updaters.compat import torch
+        >>> torch.SGD(0.1, momentum=0.9, weight_decay=1e-4)
+        SGD(lr=0.1, momentum=0.9, buffer='gradients', weight_decay=0.0001)
+    """
+    _check_switches("SGD", foreach=foreach, differentiable=differentiable, fused=fused)
+    return build(
+        rules.SGD, "SGD", {}, lr=lr, momentum=unless_zero(momentum), dampening=unless_zero(dampening), nesterov=nesterov,
+        buffer="gradients", maximize=maximize, **_decay(weight_decay),
+    )  # fmt: skip
+
+
+def Adam(
+    lr: Schedulable = 1e-3, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
+    weight_decay: Schedulable = 0, amsgrad: bool = False, *, foreach: bool | None = None, maximize: bool = False,
+    capturable: bool = False, differentiable: bool = False, fused: bool | None = None, decoupled_weight_decay: bool = False,
+) -> rules.Adam:  # fmt: skip
+    """PyTorch's Adam.
+
+    Epsilon is added after the bias correction, and t counts the weight's own updates.
+
+    Example:
+        >>> from updaters.compat import torch
+        >>> torch.Adam(0.1, betas=(0.8, 0.99), weight_decay=0.01)
+        Adam(lr=0.1, beta1=0.8, beta2=0.99, weight_decay=0.01)
+    """
+    _check_switches("Adam", foreach=foreach, capturable=capturable, differentiable=differentiable, fused=fused)
+    return build(
+        rules.Adam, "Adam", NAMES, lr=lr, amsgrad=amsgrad, maximize=maximize, **_moments("Adam", betas, eps),
+        **_decay(weight_decay, switch(decoupled_weight_decay, "Adam.decoupled_weight_decay")),
+    )  # fmt: skip
+
+
+def AdamW(
+    lr: Schedulable = 1e-3, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
+    weight_decay: Schedulable = 1e-2, amsgrad: bool = False, *, maximize: bool = False, foreach: bool | None = None,
+    capturable: bool = False, differentiable: bool = False, fused: bool | None = None,
+) -> rules.AdamW:  # fmt: skip
+    """PyTorch's AdamW.
+
+    The decay takes `lr * weight_decay * w` off the weight before Adam's step.
+
+    Example:
+        >>> from updaters.compat import torch
+        >>> torch.AdamW(0.1, amsgrad=True)
+        AdamW(lr=0.1, amsgrad=True)
+    """
+    _check_switches("AdamW", foreach=foreach, capturable=capturable, differentiable=differentiable, fused=fused)
+    return build(
+        rules.AdamW, "AdamW", NAMES, lr=lr, amsgrad=amsgrad, maximize=maximize, **_moments("AdamW", betas, eps),
+        **_decay(weight_decay, True),
+    )  # fmt: skip
+
+
+def NAdam(
+    lr: Schedulable = 2e-3, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
+    weight_decay: Schedulable = 0, momentum_decay: Schedulable = 4e-3, decoupled_weight_decay: bool = False, *,
+    foreach: bool | None = None, maximize: bool = False, capturable: bool = False, differentiable: bool = False,
+) -> rules.Nadam:  # fmt: skip
+    """PyTorch's NAdam.
+
+    The product of momenta is a weight's own, as there, but a float64, where PyTorch's is a float32 unless
+    `torch.set_default_dtype` says otherwise: 4e-10 apart after 45 updates.
+
+    Example:
+        >>> from updaters.compat import torch
+        >>> torch.NAdam(0.1, momentum_decay=0.01)
+        Nadam(lr=0.1, momentum_decay=0.01)
+    """
+    _check_switches("NAdam", foreach=foreach, capturable=capturable, differentiable=differentiable)
+    return build(
+        rules.Nadam, "NAdam", NAMES, lr=lr, momentum_decay=momentum_decay, maximize=maximize, **_moments("NAdam", betas, eps),
+        **_decay(weight_decay, switch(decoupled_weight_decay, "NAdam.decoupled_weight_decay")),
+    )  # fmt: skip
+
+
+def RAdam(
+    lr: Schedulable = 1e-3, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
+    weight_decay: Schedulable = 0, decoupled_weight_decay: bool = False, *, foreach: bool | None = None,
+    maximize: bool = False, capturable: bool = False, differentiable: bool = False,
+) -> rules.RAdam:  # fmt: skip
+    """PyTorch's RAdam.
+
+    Epsilon is added before the bias correction, unlike Adam's, and steps are rectified where rho > 5.
+
+    Example:
+        >>> from updaters.compat import torch
+        >>> torch.RAdam(0.1)
+        RAdam(lr=0.1, epsilon_hat=True)
+    """
+    _check_switches("RAdam", foreach=foreach, capturable=capturable, differentiable=differentiable)
+    return build(
+        rules.RAdam, "RAdam", NAMES, lr=lr, epsilon_hat=True, maximize=maximize, **_moments("RAdam", betas, eps),
+        **_decay(weight_decay, switch(decoupled_weight_decay, "RAdam.decoupled_weight_decay")),
+    )  # fmt: skip
+
+
+def Adamax(
+    lr: Schedulable = 2e-3, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
+    weight_decay: Schedulable = 0, foreach: bool | None = None, *, maximize: bool = False, differentiable: bool = False,
+    capturable: bool = False,
+) -> rules.Adamax:  # fmt: skip
+    """PyTorch's Adamax.
+
+    Epsilon is added to |g|, inside the maximum.
+
+    Example:
+        >>> from updaters.compat import torch
+        >>> torch.Adamax(0.1)
+        Adamax(lr=0.1, epsilon_inside=True)
+    """
+    _check_switches("Adamax", foreach=foreach, differentiable=differentiable, capturable=capturable)
+    return build(
+        rules.Adamax, "Adamax", NAMES, lr=lr, epsilon_inside=True, maximize=maximize, **_moments("Adamax", betas, eps),
+        **_decay(weight_decay),
+    )  # fmt: skip
+
+
+def Adadelta(
+    lr: Schedulable = 1.0, rho: Schedulable = 0.9, eps: Schedulable = 1e-6, weight_decay: Schedulable = 0,
+    foreach: bool | None = None, *, capturable: bool = False, maximize: bool = False, differentiable: bool = False,
+) -> rules.Adadelta:  # fmt: skip
+    """PyTorch's Adadelta.
+
+    Example:
+        >>> from updaters.compat import torch
+        >>> torch.Adadelta()
+        Adadelta(lr=1.0, rho=0.9)
+    """
+    _check_switches("Adadelta", foreach=foreach, capturable=capturable, differentiable=differentiable)
+    return build(
+        rules.Adadelta, "Adadelta", NAMES, lr=lr, rho=rho, epsilon=eps, maximize=maximize, **_decay(weight_decay),
+    )  # fmt: skip
+
+
+def Adagrad(
+    lr: Schedulable = 1e-2, lr_decay: Schedulable = 0, weight_decay: Schedulable = 0,
+    initial_accumulator_value: Schedulable = 0, eps: Schedulable = 1e-10, foreach: bool | None = None, *,
+    maximize: bool = False, differentiable: bool = False, fused: bool | None = None,
+) -> rules.Adagrad:  # fmt: skip
+    """PyTorch's Adagrad.
+
+    Epsilon is outside the root, and `lr_decay` counts the weight's own updates.
+
+    Example:
+        >>> from updaters.compat import torch
+        >>> torch.Adagrad(0.1, initial_accumulator_value=0.5)
+        Adagrad(lr=0.1, initial_accumulator=0.5)
+    """
+    _check_switches("Adagrad", foreach=foreach, differentiable=differentiable, fused=fused)
+    return build(
+        rules.Adagrad, "Adagrad", NAMES | {"initial_accumulator": "initial_accumulator_value"}, lr=lr, lr_decay=lr_decay,
+        initial_accumulator=initial_accumulator_value, epsilon=eps, maximize=maximize, **_decay(weight_decay),
+    )  # fmt: skip
+
+
+@attrs.frozen(repr=False)
+class DelayedASGD(rules.ASGD):
+    """ASGD at the learning rate of the update before, or at its own at first."""
+
+    scalars: ClassVar = {"last_lr": 0.0}
+
+    def coefficients(self, state: OptimizationState, t: int, last_lr: float = 0.0) -> dict[str, float]:
+        lr = self.at(state).lr
+        delayed = attrs.evolve(self, lr=last_lr if t > 1 else lr)
+        return rules.ASGD.coefficients(delayed, state, t) | {"last_lr": lr}
+
+
+def ASGD(
+    lr: Schedulable = 1e-2, lambd: Schedulable = 1e-4, alpha: Schedulable = 0.75, t0: Schedulable = 1e6,
+    weight_decay: Schedulable = 0, foreach: bool | None = None, maximize: bool = False, differentiable: bool = False,
+    capturable: bool = False,
+) -> rules.ASGD:  # fmt: skip
+    """PyTorch's ASGD.
+
+    The learning rate acts one update late, as there. `update.evaluation_weight(index, weight)` gives the average `ax`. The step
+    and the share of the average are float64, where PyTorch's are float32 unless `torch.set_default_dtype` says otherwise: 1e-8
+    apart after 45 updates.
+
+    Example:
+        >>> from updaters.compat import torch
+        >>> torch.ASGD(0.1, t0=0)
+        DelayedASGD(lr=0.1, start=0.0)
+    """
+    _check_switches("ASGD", foreach=foreach, differentiable=differentiable, capturable=capturable)
+    return build(
+        DelayedASGD, "ASGD", {"regularization": "lambd", "power": "alpha", "start": "t0"}, lr=lr, regularization=lambd,
+        power=alpha, start=t0, maximize=maximize, **_decay(weight_decay),
+    )  # fmt: skip
+
+
+def RMSprop(
+    lr: Schedulable = 1e-2, alpha: Schedulable = 0.99, eps: Schedulable = 1e-8, weight_decay: Schedulable = 0,
+    momentum: Schedulable = 0, centered: bool = False, capturable: bool = False, foreach: bool | None = None,
+    maximize: bool = False, differentiable: bool = False,
+) -> rules.RMSProp:  # fmt: skip
+    """PyTorch's RMSprop.
+
+    Epsilon is outside the root, and the momentum's buffer keeps quotients without the learning rate. A centered variance that
+    rounding makes negative counts as 0 here and is NaN there.
+
+    Example:
+        >>> from updaters.compat import torch
+        >>> torch.RMSprop(0.1, momentum=0.9)
+        RMSProp(lr=0.1, rho=0.99, momentum=0.9, buffer='gradients')
+    """
+    _check_switches("RMSprop", capturable=capturable, foreach=foreach, differentiable=differentiable)
+    return build(
+        rules.RMSProp, "RMSprop", NAMES | {"rho": "alpha"}, lr=lr, rho=alpha, epsilon=eps, momentum=unless_zero(momentum),
+        buffer="gradients", centered=centered, maximize=maximize, **_decay(weight_decay),
+    )  # fmt: skip
+
+
+@attrs.frozen(repr=False)
+class RpropOfFirstRate(rules.Rprop):
+    """Rprop at the learning rate of each weight's first update."""
+
+    scalars: ClassVar = {"first_lr": 0.0}
+
+    def coefficients(self, state: OptimizationState, t: int, first_lr: float = 0.0) -> dict[str, float]:
+        if t == 1:
+            first_lr = self.at(state).lr
+        return rules.Rprop.coefficients(attrs.evolve(self, lr=first_lr), state, t) | {"first_lr": first_lr}
+
+
+def Rprop(
+    lr: Schedulable = 1e-2, etas: tuple[Schedulable, Schedulable] = (0.5, 1.2),
+    step_sizes: tuple[Schedulable, Schedulable] = (1e-6, 50), *, capturable: bool = False, foreach: bool | None = None,
+    maximize: bool = False, differentiable: bool = False,
+) -> rules.Rprop:  # fmt: skip
+    """PyTorch's Rprop.
+
+    The learning rate is read at a weight's first update alone, as there. The sign of g times the last g is taken from both signs,
+    so that no product of small gradients underflows.
+
+    Example:
+        >>> from updaters.compat import torch
+        >>> torch.Rprop(0.1, etas=(0.5, 1.5))
+        RpropOfFirstRate(lr=0.1, grow=1.5)
+    """
+    _check_switches("Rprop", capturable=capturable, foreach=foreach, differentiable=differentiable)
+    shrink, grow = pair(etas, "Rprop.etas")
+    least, most = pair(step_sizes, "Rprop.step_sizes")
+    names = {"shrink": "etas[0]", "grow": "etas[1]", "min_step": "step_sizes[0]", "max_step": "step_sizes[1]"}
+    return build(
+        RpropOfFirstRate, "Rprop", names, lr=lr, shrink=shrink, grow=grow, min_step=least, max_step=most, maximize=maximize,
+    )  # fmt: skip
+
+
+@attrs.frozen(repr=False)
+class AdafactorOfDtype(rules.Adafactor):
+    """Adafactor whose epsilon1 is the precision of each weight's dtype."""
+
+    epsilon1: Schedulable | None = nonnegative(None, optional=True)  # type: ignore[assignment]  # None until the dtype is known
+
+    @cached_property
+    def _by_precision(self) -> dict[float, rules.Adafactor]:
+        return {}
+
+    def for_weight(self, index: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> rules.Optimizer:
+        precision = 2.0**-7 if dtype.name == "bfloat16" else float(np.finfo(dtype).eps)
+        fields = {field.name: getattr(self, field.name) for field in attrs.fields(rules.Adafactor)}
+        chosen = self._by_precision.setdefault(precision, rules.Adafactor(**fields | {"epsilon1": precision}))
+        return chosen.for_weight(index, shape, dtype)
+
+
+def Adafactor(
+    lr: Schedulable = 1e-2, beta2_decay: float = -0.8, eps: tuple[Schedulable | None, Schedulable] = (None, 1e-3),
+    d: Schedulable = 1.0, weight_decay: Schedulable = 0.0, *, foreach: bool | None = None, maximize: bool = False,
+) -> rules.Adafactor:  # fmt: skip
+    """PyTorch's Adafactor.
+
+    The second moment is clamped, and the decay is taken with the step, so that rms(w) is that of the weight before it.
+    `eps[0]=None` is the precision of a dtype: of each weight's own here, of the first parameter's for all there. Complex
+    weights, which PyTorch refuses, are taken.
+
+    Example:
+        >>> from updaters.compat import torch
+        >>> torch.Adafactor(0.1, eps=(1e-6, 1e-3))
+        Adafactor(lr=0.1, epsilon1=1e-06, epsilon_added=False, decay='inside')
+    """
+    _check_switches("Adafactor", foreach=foreach)
+    epsilon1, epsilon2 = pair(eps, "Adafactor.eps")
+    names = {"decay_rate": "beta2_decay", "epsilon1": "eps[0]", "epsilon2": "eps[1]", "clip_threshold": "d"}
+    return build(
+        AdafactorOfDtype if epsilon1 is None else rules.Adafactor, "Adafactor", names, lr=lr,
+        decay_rate=negated(beta2_decay, "Adafactor.beta2_decay"), epsilon1=epsilon1, epsilon2=epsilon2, clip_threshold=d,
+        epsilon_added=False, maximize=maximize, weight_decay=unless_zero(weight_decay), decay="inside",
+    )  # fmt: skip
+
+
+def Muon(
+    lr: Schedulable = 1e-3, weight_decay: Schedulable = 0.1, momentum: Schedulable = 0.95, nesterov: bool = True,
+    ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315), eps: Schedulable = 1e-7, ns_steps: int = 5,
+    adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None,
+) -> rules.Muon:  # fmt: skip
+    """PyTorch's Muon.
+
+    Matrices are multiplied in the dtype of the momentum, where PyTorch rounds them to bfloat16: its weights are up to 2e-3 away
+    after 45 updates, and 1e-9 where that rounding is taken out. Weights that are no matrices are errors, as there; give them
+    an updater of their own.
+
+    Example:
+        >>> from updaters.compat import torch
+        >>> torch.Muon(adjust_lr_fn="match_rms_adamw")
+        Muon(lr=0.001, scale='rms', epsilon_added=False, weight_decay=0.1)
+    """
+    scales = {None: "spectral", "original": "spectral", "match_rms_adamw": "rms"}
+    if adjust_lr_fn not in scales:
+        raise ValueError(f"Muon.adjust_lr_fn must be 'original', 'match_rms_adamw' or None, got {adjust_lr_fn!r}")
+    names = NAMES | {"polynomial": "ns_coefficients", "iterations": "ns_steps"}
+    return build(
+        rules.Muon, "Muon", names, lr=lr, weight_decay=unless_zero(weight_decay), momentum=momentum, nesterov=nesterov,
+        polynomial=ns_coefficients, iterations=ns_steps, epsilon=eps, epsilon_added=False, scale=scales[adjust_lr_fn],
+    )  # fmt: skip
