@@ -39,8 +39,8 @@ This page is written by `python tests/make_parity.py`, and a test holds it to wh
 
 Each function of `updaters.compat` takes a system's own arguments, by its names, in its order and with its values where nothing is
 given, and gives one of our rules, set up to do what the system does. All is float64, over 45 updates with a learning rate that
-moves at each, gradients from 1e-6 to 1e2 with zeros among them, and weights that begin at random or at 0. The same is tested on the
-NumPy and the numba backend. Errors are rounded up to a power of ten, and 1e-14 at least, which is rounding.
+moves at each, gradients from 1e-6 to 1e2 with zeros among them, and weights that begin at random or at 0. The
+NumPy backend runs; that the others give its values is tested rule by rule. Errors are rounded up to a power of ten, and 1e-14 at least, which is rounding.
 
 - **PyTorch and Keras** were run: their own optimizers gave the weights, which are stored in `tests/golden`. An error is the
   largest |x - y| / (1 + |y|). PyTorch ran with float64 as its own dtype; where a system rounds to less inside, that

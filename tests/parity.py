@@ -38,10 +38,10 @@ def distance(x: Any, y: Any) -> float:
     return float(np.max(np.abs(x - y) / (1 + np.abs(y)), initial=0.0))
 
 
-def golden_error(system: str, case: Case, backend: str = "numpy") -> float:
+def golden_error(system: str, case: Case) -> float:
     """The largest error over all weights, and averages, at all updates that are stored."""
     optimizer = getattr(MODULES[system], case.rule)(lambda state: float(case.rates[state.iteration - 1]), **case.arguments)
-    update = up.get_updater(optimizer, backend=backend)
+    update = up.get_updater(optimizer, backend="numpy")
     weights = {case.paths[name]: case.start[name].copy() for name in case.shapes}
     errors = []
     for count in range(1, len(case.rates) + 1):
@@ -87,7 +87,7 @@ class Compared:
         return (self.make or getattr(MODULES[self.system], self.name))(**self.arguments)
 
 
-def oracle_error(compared: Compared, backend: str = "numpy") -> float:
+def oracle_error(compared: Compared) -> float:
     """The largest error, as a share of the path that a weight has gone."""
     rng = np.random.default_rng(11)
     shape = (UPDATES, 6)
@@ -102,7 +102,7 @@ def oracle_error(compared: Compared, backend: str = "numpy") -> float:
     path = {index: np.abs(weight) for index, weight in weights.items()}
     rules = {index: compared.oracle() for index in weights}
     state = up.OptimizationState(BATCH_SIZE, epoch=1)
-    update = up.get_updater(compared.optimizer(), state, backend=backend)
+    update = up.get_updater(compared.optimizer(), state, backend="numpy")
     errors = []
     for t in range(1, UPDATES + 1):
         state.iteration = t

@@ -53,15 +53,15 @@ def run(
     return [weight, *update.slots["w"].arrays.values()]
 
 
-@pytest.mark.parametrize("size", [5, SMALL + 3, 3 * BLOCK + 7])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", KERNELS)
-def test_numba_gives_the_values_of_numpy(rule: str, dtype: str, size: int) -> None:
-    rng = np.random.default_rng(size)
-    weight = numbers(rng, (size,), dtype_of(dtype), special=0.1)
-    gradients = [numbers(rng, (size,), dtype_of(dtype)) for _ in range(3)]
-    results = [run(RULES[rule], backend, weight, gradients) for backend in ("numpy", "numba")]
-    assert all(same(a, b) for a, b in zip(*results, strict=True))
+def test_numba_gives_the_values_of_numpy(rule: str, dtype: str) -> None:
+    for size in (5, SMALL + 3, 3 * BLOCK + 7):
+        rng = np.random.default_rng(size)
+        weight = numbers(rng, (size,), dtype_of(dtype), special=0.1)
+        gradients = [numbers(rng, (size,), dtype_of(dtype)) for _ in range(2)]
+        results = [run(RULES[rule], backend, weight, gradients) for backend in ("numpy", "numba")]
+        assert all(same(a, b) for a, b in zip(*results, strict=True))
 
 
 @pytest.mark.parametrize("size", [5, SMALL + 3, 3 * BLOCK + 7])

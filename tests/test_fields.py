@@ -239,10 +239,10 @@ def test_numbers_inside_it_become_floats(rule: type[Any], field: str, interval: 
 
 
 @numeric
-@pytest.mark.parametrize("value", [True, False, np.True_, "0.5", 0.5j, np.array(0.5), np.ones(1), [0.5], (0.5,)], ids=repr)
-def test_what_is_no_number_is_refused(rule: type[Any], field: str, interval: Interval, value: object) -> None:
-    with pytest.raises(TypeError, match=re.escape(f"{rule.__name__}.{field} must be a real number {interval}")):
-        rule(**{field: value})
+def test_what_is_no_number_is_refused(rule: type[Any], field: str, interval: Interval) -> None:
+    for value in (True, False, np.True_, "0.5", 0.5j, np.array(0.5), np.ones(1), [0.5], (0.5,)):
+        with pytest.raises(TypeError, match=re.escape(f"{rule.__name__}.{field} must be a real number {interval}")):
+            rule(**{field: value})
 
 
 # Schedulers

@@ -217,16 +217,16 @@ def test_a_layout_changes_no_value(layout: str, backend: str, what: str) -> None
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 @pytest.mark.parametrize("rule", [name for name in ALL if "muon" not in name])
-@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1,), (1, 1)])
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "complex128"])
-def test_shapes_without_extent(shape: tuple[int, ...], dtype: str, rule: str, backend: str) -> None:
-    weight, gradient = np.full(shape, 2).astype(dtype_of(dtype)), np.full(shape, 0.5).astype(dtype_of(dtype))
-    state = up.OptimizationState(iteration=1)
-    update = up.get_updater(ALL[rule], state, backend=backend)
-    update.step([gradient], [weight])
-    update(0, gradient, weight)
-    assert weight.shape == shape
-    assert np.isfinite(weight.astype(np.complex128)).all()
+@pytest.mark.parametrize("dtype", ["float16", "float64", "complex128"])
+def test_shapes_without_extent(dtype: str, rule: str, backend: str) -> None:
+    for shape in ((), (0,), (3, 0), (1,), (1, 1)):
+        weight, gradient = np.full(shape, 2).astype(dtype_of(dtype)), np.full(shape, 0.5).astype(dtype_of(dtype))
+        state = up.OptimizationState(iteration=1)
+        update = up.get_updater(ALL[rule], state, backend=backend)
+        update.step([gradient], [weight])
+        update(0, gradient, weight)
+        assert weight.shape == shape
+        assert np.isfinite(weight.astype(np.complex128)).all()
 
 
 @pytest.mark.parametrize("rule", ["lamb", "lars"])
