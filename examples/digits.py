@@ -46,6 +46,16 @@ def cooling_down(state: up.OptimizationState) -> float:
 # The network. NumPy's functions work on CuPy's arrays too, so that nothing here asks where it runs.
 
 
+def initial_weights(rng: np.random.Generator, xp: Any) -> dict[str, Array]:
+    """Weights to begin with, as float32 arrays of `xp`: the matrices drawn, the offsets 0."""
+    return {
+        "W1": xp.asarray(rng.normal(0, np.sqrt(2 / 64), (64, 256)), dtype=np.float32),
+        "b1": xp.zeros(256, dtype=np.float32),
+        "W2": xp.asarray(rng.normal(0, np.sqrt(2 / 256), (256, 10)), dtype=np.float32),
+        "b2": xp.zeros(10, dtype=np.float32),
+    }
+
+
 def forward(weights: dict[str, Array], x: Array) -> tuple[Array, Array]:
     """The hidden units and the ten log-probabilities of each image."""
     hidden = np.maximum(x @ weights["W1"] + weights["b1"], 0)
@@ -108,12 +118,7 @@ def load(xp: Any) -> Digits:
 def train(name: str, optimizer: up.SGD | up.Adam, data: Digits, epochs: int, xp: Any) -> Run:
     """Train the network with `optimizer`. Start and order of the images are the same in every run."""
     rng = np.random.default_rng(0)
-    weights = {
-        "W1": xp.asarray(rng.normal(0, np.sqrt(2 / 64), (64, 256)), dtype=np.float32),
-        "b1": xp.zeros(256, dtype=np.float32),
-        "W2": xp.asarray(rng.normal(0, np.sqrt(2 / 256), (256, 10)), dtype=np.float32),
-        "b2": xp.zeros(10, dtype=np.float32),
-    }
+    weights = initial_weights(rng, xp)
     momentum = optimizer.beta1 if isinstance(optimizer, up.Adam) else optimizer.momentum or 0.0
     losses, learning_rates, momenta = [], [], []
 

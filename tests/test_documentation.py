@@ -6,15 +6,21 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
 import updaters as up
+from tests.golden import Case, cases
 
 ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "optimizers.md").read_text(encoding="utf-8")
+RULES = {name: value for name in up.__all__ if inspect.isclass(value := getattr(up, name)) and issubclass(value, up.Optimizer)}
+del RULES["Optimizer"]
 
 
 def test_the_readme_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,6 +30,83 @@ def test_the_readme_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:
     np.testing.assert_allclose(namespace["weights"]["slope"], [1.0, -2.0, 0.5], atol=0.01)
     np.testing.assert_allclose(namespace["weights"]["offset"], [3.0], atol=0.01)
     assert capsys.readouterr().out.endswith("0.45\n")
+
+
+def test_the_page_of_rules_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+        exec(block, {})
+        comments = re.findall(r"print\(.*\) +# (.*)", block)
+        for line, comment in zip(capsys.readouterr().out.splitlines(), comments, strict=True):
+            assert comment.startswith(line)
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of a table of the page, by its first column's heading and the one after it."""
+    table = re.findall(rf"^\| {heading} .*\n\|[-|]*\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for part in table for line in part.splitlines()]
+
+
+def test_the_page_of_rules_has_every_rule() -> None:
+    documented = {cells[0].strip("`").partition("(")[0] for cells in rows(r"rule \| update")}
+    assert documented == RULES.keys()
+
+
+@pytest.mark.parametrize("cells", rows(r"rule \| update"), ids=lambda cells: cells[0])
+def test_the_page_of_rules_counts_what_is_kept(cells: list[str]) -> None:
+    call, _, slots, size, numbers, _, _ = cells
+    weight = np.ones((40, 50), np.float32)
+    update = up.get_updater(eval(call.strip("`"), RULES.copy()))
+    update("w", weight / 2, weight)
+    kept = update.slots["w"]
+    optimizer = kept.rule.optimizer
+    assert re.findall(r"`(\w+)`", slots) == list(optimizer.slots)
+    expected = 4 / 40 + 4 / 50 if size == "4/rows + 4/columns" else float(size)
+    assert sum(kept[name].nbytes for name in optimizer.slots) == expected * weight.size
+    counts = {"device": len(optimizer.numbers), "host": len(optimizer.scalars)}
+    assert numbers == ", ".join(f"{count} on the {where}" for where, count in counts.items() if count)
+
+
+def test_the_page_of_rules_says_where_a_decay_may_be() -> None:
+    said = {rule: re.findall(r"\w+", words) for names, words in rows(r"rules \| `decay`") for rule in names.split(", ")}
+    assert said.keys() == RULES.keys()
+    for name, words in said.items():
+        assert RULES[name]().decay == words[0]
+        for word in ("l2", "decoupled", "inside", "outside"):
+            with nullcontext() if word in words else pytest.raises(ValueError, match="decay"):
+                RULES[name](decay=word)
+
+
+SYSTEMS = [(systems, call) for _, systems, calls in rows(r"rule \| system") for call in re.findall(r"`(.*?)`", calls)]
+GOLDEN = {
+    (system, case.name.removesuffix(" in float64")): case for system in ("torch", "keras") for case in reversed(cases(system))
+}
+COMPARED = [
+    (call, GOLDEN[system, f"{name}()"])
+    for systems, call in SYSTEMS
+    for system, heading in (("torch", "PyTorch"), ("keras", "Keras 3"))
+    for name in re.findall(rf"{heading} `(\w+)`", systems)
+]
+
+
+@pytest.mark.parametrize("call", [call for _, call in SYSTEMS])
+def test_the_calls_of_the_page_of_rules_are_optimizers(call: str) -> None:
+    assert isinstance(eval(call, RULES.copy()), up.Optimizer)
+
+
+@pytest.mark.parametrize(("call", "case"), COMPARED, ids=str)
+def test_the_page_of_rules_knows_the_numerics_of_other_systems(call: str, case: Case) -> None:
+    def rate(state: up.OptimizationState) -> float:
+        return float(case.rates[state.iteration - 1])
+
+    optimizer = attrs.evolve(eval(call, RULES.copy()), lr=rate)
+    if isinstance(optimizer, up.Muon) and optimizer.otherwise is not None:
+        optimizer = attrs.evolve(optimizer, otherwise=attrs.evolve(optimizer.otherwise, lr=rate))
+    weights = {name: start.copy() for name, start in case.start.items()}
+    update = up.get_updater(optimizer, backend="numpy")
+    for k in range(len(case.rates)):
+        update.step({name: gradients[k] for name, gradients in case.gradients.items()}, weights)
+        for name, weight in case.expected.get(k + 1, {}).items():
+            np.testing.assert_allclose(weights[name], weight, rtol=case.tolerance, atol=case.tolerance)
 
 
 def test_the_links_of_the_documents_lead_somewhere() -> None:
@@ -66,6 +149,13 @@ def test_an_example_runs(name: str) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout
     assert not done.stderr
+
+
+def test_the_race_runs(tmp_path: Path) -> None:
+    done = run("examples/rules_race.py", "--quick", "--output", str(tmp_path / "race.png"))
+    assert done.returncode == 0, done.stderr
+    assert all(re.search(rf"^{name}\b", done.stdout, re.MULTILINE) for name in RULES)
+    assert (tmp_path / "race.png").stat().st_size > 0
 
 
 def run(script: str, *arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
