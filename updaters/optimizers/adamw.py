@@ -24,8 +24,8 @@ class AdamW(Adam):
 
     Conventions:
         The decay comes before Adam's step and takes the plain learning rate, as in PyTorch, Keras
-        (strength 0.004 there) and OpenSeq2Seq; OneFlow decays simultaneously; MXNet's decay takes the
-        bias-corrected rate.
+        (strength 0.004 there) and OpenSeq2Seq; in OneFlow it comes with the step, which is the same but for rounding.
+        MXNet's decay takes the bias-corrected rate.
 
     References:
         Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019, arXiv:1711.05101.

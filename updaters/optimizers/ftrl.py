@@ -46,7 +46,8 @@ class Ftrl(Optimizer):
     from z and n. The weight that an update is given enters it through `sigma * w` and `l2_shrinkage * w` alone,
     so the first update replaces initial weights: it scales them by
     sigma / ((beta + N**power) / lr + l2), if there is neither l1 nor shrinkage, and a gradient of 0 makes them 0.
-    A decoupled weight decay, too, is felt through sigma alone.
+    A decoupled weight decay, too, is felt through sigma alone. Weights that begin at random, as a network's do, want a
+    beta far below their gradients.
 
     Attributes:
         lr: learning rate (alpha), above 0.

@@ -36,7 +36,8 @@ class RAdam(Optimizer):
         w = w - lr * m_hat
 
     t counts the weight's own updates. Where a beta is scheduled, the product of the betas so far stands in
-    for its power, and rho_inf is the current beta2's.
+    for its power, and rho_inf is the current beta2's. The steps before rho exceeds 5 are divided by nothing, so
+    the learning rate has to suit gradients of their size.
 
     Attributes:
         lr: learning rate (alpha).
