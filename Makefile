@@ -9,7 +9,7 @@ demo: $(VENV)/demo.done  ## train a network on handwritten digits and draw its c
 	$(RUN) examples/digits.py
 
 test: lint  ## every test that this machine can run
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/dev.done  ## types, style
 	$(RUN) -m mypy

@@ -80,7 +80,8 @@ class Compared:
     """What to call in the function's place."""
 
     def __repr__(self) -> str:
-        return f"{self.system}.{self.name}({', '.join(f'{key}={value!r}' for key, value in self.arguments.items())})"
+        shown = (f"{key}={'...' if callable(value) else repr(value)}" for key, value in self.arguments.items())
+        return f"{self.system}.{self.name}({', '.join(shown)})"
 
     def optimizer(self) -> up.Optimizer:
         """What the compatibility module makes of it."""

@@ -59,7 +59,7 @@ def test_every_public_schedule_has_a_row() -> None:
     assert public == {type(schedule) for schedule in SCHEDULES}
 
 
-@pytest.mark.parametrize(("schedule", "curve"), CURVES, ids=repr)
+@pytest.mark.parametrize(("schedule", "curve"), [pytest.param(*row, id=repr(row[0])) for row in CURVES])
 @pytest.mark.parametrize("held", [0, 3])
 @pytest.mark.parametrize("clock", ["epoch", "iteration"])
 def test_curves(schedule: Any, curve: Callable[[int], float], clock: str, held: int) -> None:

@@ -148,8 +148,13 @@ def test_a_norm_has_the_bits_of_its_definition(dtype: str, size: int, backend: s
     assert float(update.slots["w"]["v"]) == chunked_sum(gradient.astype(np.float64) ** 2)
 
 
-@pytest.mark.parametrize("rule", NORM_RULES)
-@pytest.mark.parametrize("dtype", DTYPES)
+IN_HALVES = {"lamb inside", "novograd", "prodigy", "larc"}  # conversions are the same for all
+
+
+@pytest.mark.parametrize(
+    ("rule", "dtype"),
+    [(rule, dtype) for rule in NORM_RULES for dtype in DTYPES if rule in IN_HALVES or not dtype.endswith("float16")],
+)
 def test_numba_gives_the_values_of_numpy(rule: str, dtype: str) -> None:
     for size in (5, CHUNK + LANES + 7):
         rng = np.random.default_rng(size)
@@ -217,7 +222,7 @@ def test_a_layout_changes_no_value(layout: str, backend: str, what: str) -> None
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 @pytest.mark.parametrize("rule", [name for name in ALL if "muon" not in name])
-@pytest.mark.parametrize("dtype", ["float16", "float64", "complex128"])
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
 def test_shapes_without_extent(dtype: str, rule: str, backend: str) -> None:
     for shape in ((), (0,), (3, 0), (1,), (1, 1)):
         weight, gradient = np.full(shape, 2).astype(dtype_of(dtype)), np.full(shape, 0.5).astype(dtype_of(dtype))
