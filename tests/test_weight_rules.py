@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -24,6 +25,7 @@ from tests.weight_rules import (
 )
 from updaters.backends import threads
 from updaters.backends.stages import CHUNK, LANES
+from updaters.optimizers.fields import rate
 from updaters.updater import Rule
 
 Array = np.ndarray[Any, Any]
@@ -365,8 +367,6 @@ def test_rules_of_whole_arrays_run_on_the_device(rule: str, dtype: str) -> None:
 
 
 def test_a_transform_of_ones_own_may_take_norms() -> None:
-    import attrs
-
     @attrs.frozen
     class Unit:
         """The gradient at length 1."""
@@ -381,6 +381,26 @@ def test_a_transform_of_ones_own_may_take_norms() -> None:
     weight = np.zeros(2)
     up.get_updater(up.SGD(1.0, transforms=Unit()))("w", np.array([-3.0, 4.0]), weight)
     np.testing.assert_allclose(weight, [0.6, -0.8], rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "given", [lambda w, g, s: (w, s.sum()), lambda w, g, s: w, lambda w, g, s: (w, s, s), lambda w, g, s: (0.0, s)]
+)
+def test_a_rule_of_whole_arrays_must_give_back_arrays_in_their_shapes(given: Any) -> None:
+    @attrs.frozen(repr=False)
+    class Mine(up.Optimizer):
+        lr: up.Schedulable = rate(0.1)
+        slots = ("s",)
+        whole_array = True
+        formula = staticmethod(lambda w, g, s, lr: given(w, g, s))
+
+        def coefficients(self, state: up.OptimizationState, t: int) -> dict[str, float]:
+            return {"lr": self.at(state).lr}
+
+    weight = np.ones((2, 3))
+    with pytest.raises(TypeError, match=r"Mine.formula must give back \(w, s\) in their shapes, got arrays of shapes \["):
+        up.get_updater(Mine())("w", np.ones((2, 3)), weight)
+    assert np.array_equal(weight, np.ones((2, 3)))
 
 
 BAD: list[tuple[Any, str]] = [

@@ -54,7 +54,12 @@ class Job:
         with np.errstate(all="ignore"):
             w, g = (array.astype(slot_dtype(weight.dtype), copy=False) for array in (weight, self.grad))
             new = self.bound.formula.function(w, g, *slots, *map(real.type, self.coefficients))
-            for array, result in zip((weight, *slots), new if isinstance(new, (tuple, list)) else (new,), strict=True):
+            results = new if isinstance(new, (tuple, list)) else (new,)
+            shapes = [getattr(result, "shape", None) for result in results]
+            if shapes != [array.shape for array in (weight, *slots)]:
+                name, wanted = self.bound.formula.name, ", ".join(("w", *self.bound.formula.slots))
+                raise TypeError(f"{name}.formula must give back ({wanted}) in their shapes, got arrays of shapes {shapes}")
+            for array, result in zip((weight, *slots), results, strict=True):
                 if result is not array:
                     array[...] = result
 
