@@ -55,7 +55,9 @@ NEUTRAL = {
     "growth_rate": 1e300,
 }  # fmt: skip
 OFF = [
-    (rule, name) for rule, name, _ in NUMERIC if name in NEUTRAL and (rule, name) not in ((Nadam, "momentum"), (Muon, "momentum"))
+    (rule, field.name)
+    for rule, field in FIELDS
+    if field.name in NEUTRAL and field.metadata["optional"] and (rule, field.name) != (Nadam, "momentum")  # whose None is its own
 ]
 NEEDED: dict[tuple[type[Any], str], dict[str, Any]] = {  # what a field cannot do without, or does nothing without
     (SGD, "nesterov"): {"momentum": 0.9},

@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 import pytest
 
+import updaters as up
 from updaters import LearningRateScheduler, MomentumScheduler, OptimizationState, get_learning_rate, get_momentum
 from updaters.learning_rate import Exp, Fixed
 
@@ -136,3 +137,14 @@ def test_what_a_scheduler_raises_is_not_hidden(guard: Callable[..., float]) -> N
 def test_protocols_are_checked_at_run_time(protocol: type[Any]) -> None:
     assert all(isinstance(scheduler, protocol) for scheduler in [*SCHEDULERS, Fixed(0.1)])
     assert not any(isinstance(value, protocol) for value in [0.1, np.float32(0.1), "Exp", None, OptimizationState()])
+
+
+def test_what_a_scheduler_raises_says_which_field_asked_it() -> None:
+    def scheduler() -> float:  # as some systems have them
+        return 0.1
+
+    with pytest.raises(TypeError, match="takes 0 positional arguments") as info:
+        up.get_updater(up.SGD(scheduler))("w", np.ones(1), np.ones(1))
+    (note,) = info.value.__notes__
+    assert note.startswith("SGD.lr was asked of <function")
+    assert "called with OptimizationState(" in note

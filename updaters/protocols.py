@@ -37,7 +37,12 @@ A scheduler is a function of the clock alone: it may be asked more than once for
 def read(scheduler: Schedulable, state: OptimizationState, name: str, interval: Interval) -> float:
     """What `scheduler` says at `state`, as a Python float, or an error about `name` that quotes it."""
     if callable(scheduler) and not isinstance(scheduler, type):
-        return number(scheduler(state), name, interval, source=lambda: f" from {scheduler!r} at {state!r}")
+        try:
+            value = scheduler(state)
+        except Exception as error:
+            error.add_note(f"{name} was asked of {scheduler!r}, called with {state!r}")
+            raise
+        return number(value, name, interval, source=lambda: f" from {scheduler!r} at {state!r}")
     return number(scheduler, name, interval, kinds=" or a scheduler")
 
 

@@ -51,4 +51,6 @@ def hyperparameter(default: Any, interval: Interval, *, optional: bool = False, 
         return checks.number(value, field_name(instance, attribute), interval, kinds=kinds)
 
     converter = attrs.Converter(convert, takes_self=True, takes_field=True)
-    return attrs.field(default=default, converter=converter, kw_only=kw_only, metadata={"interval": interval})
+    return attrs.field(
+        default=default, converter=converter, kw_only=kw_only, metadata={"interval": interval, "optional": optional}
+    )

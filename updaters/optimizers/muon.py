@@ -81,7 +81,8 @@ class Muon(Optimizer):
         lr: learning rate, the length of each singular value of a step but for the scale.
         momentum: share of the mean gradient that is kept.
         nesterov: take the step from where the momentum will have led.
-        otherwise: the optimizer for weights that are no matrices, or None for none.
+        otherwise: the optimizer for weights that are no matrices, or None for none. All fields that it goes by are its own:
+            decay, clip, transforms, `gradient` and `maximize` too.
         scale: `"spectral"` is sqrt(max(1, rows / columns)); `"rms"` is rms_rate * sqrt(max(rows, columns)), by which
             steps are as large as Adam's; `"none"` is 1.
         rms_rate: the root mean square of a step's elements, per unit of lr, with the scale `"rms"`.
