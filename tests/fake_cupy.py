@@ -133,9 +133,9 @@ class ndarray(NDArrayOperatorsMixin):
     def all(self) -> ndarray:
         return ndarray(np.asarray(here(self).all()), self._device)
 
-    def get(self) -> np.ndarray[Any, Any]:
+    def get(self, order: Any = "C") -> np.ndarray[Any, Any]:
         transfers.append("get")
-        return self._host.copy()
+        return self._host.copy(order)
 
     def __bool__(self) -> bool:
         return bool(self.get())
@@ -169,7 +169,7 @@ class ndarray(NDArrayOperatorsMixin):
         return asarray, (self.get(),)  # CuPy too forgets the device
 
 
-DISPATCHED = {np.mean, np.linalg.norm, np.where}
+DISPATCHED = {np.mean, np.linalg.norm, np.max}
 """NumPy's functions that find CuPy's, which take the same arguments as they are given here."""
 
 
@@ -348,6 +348,8 @@ LANES = {
     "#define up_chunk blockIdx.x": "static long long up_chunk;\nvoid set_chunk(long long chunk) { up_chunk = chunk; }",
     "#define up_for_lanes for (int lane = threadIdx.x, once = 1; once; once = 0)": "#define up_for_lanes for (int lane = 0; lane < 1024; lane++)",
     "#define up_all_lanes_done __syncthreads();": "#define up_all_lanes_done",
+    "#define up_each 1": "#define up_each 1024",
+    "#define up_own 0": "#define up_own lane",
     "#define up_bounds __launch_bounds__(1024)": "#define up_bounds",
 }  # fmt: skip
 """How the threads of a block take turns on a CPU: each in its turn up to where they wait for each other."""
@@ -433,7 +435,7 @@ def installed(*, flush: bool = False) -> Iterator[ModuleType]:
 
 def _forget() -> None:
     """Forget backends that were chosen and formulas that were compiled, which are those of another CuPy."""
-    for cached in (backends.load, backends.best, updater._composed):
+    for cached in (backends.load, backends.best, updater._recording):
         cached.cache_clear()
 
 

@@ -39,6 +39,12 @@ FORMULAS: dict[str, tuple[int, Callable[..., Any]]] = {
     "the gradient in the slot": (2, lambda w, g, s, n, c: (w - norm(s) * g, g, n)),
     "exchange": (2, lambda w, g, s, n, c: (s * norm(g), w, n)),
     "nothing but a number": (1, lambda w, g, s, n, c: (w, s, np.sum(g) + n)),
+    "a coefficient in the slot": (2, lambda w, g, s, n, c: (w - norm(g) * (np.sqrt(c) * g), c, n)),
+    "a constant in the slot": (2, lambda w, g, s, n, c: (w - norm(g) * ((c * 0.5) * g + s), 0.5, n)),
+    "truth of coefficients": (
+        3, lambda w, g, s, n, c: (w - np.sum(np.where(c > 0, norm(g), 1.0) * s) * g, np.where((c > 1) | (g > 0), s, c), np.where((c < 1) & (norm(w) > 0), norm(w), n)),
+    ),
+    "many sums": (2, lambda w, g, s, n, c: (w - sum(np.sum(g * float(k)) for k in range(1, 9)) * g, s, n)),
     "powers of numbers": (2, lambda w, g, s, n, c: (w * np.power(norm(g), 0.25), s, n)),
 }  # fmt: skip
 
@@ -122,10 +128,13 @@ def test_a_slot_is_written_as_soon_as_no_pass_wants_its_old_value() -> None:
 REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "a norm of a number": (lambda w, g, s, n, c: (w * norm(norm(g)), s, n), "a sum, a norm or an inner product is one of arrays"),
     "a sum of a coefficient": (lambda w, g, s, n, c: (w * np.sum(c), s, n), "a sum, a norm or an inner product is one of arrays"),
-    "an axis": (lambda w, g, s, n, c: (w * np.sum(g, axis=0), s, n), "numpy.sum is not one of"),
-    "another norm": (lambda w, g, s, n, c: (w * norm(g, 1), s, n), "numpy.norm is not one of"),
+    "an axis": (lambda w, g, s, n, c: (w * np.sum(g, axis=0), s, n), "numpy.sum with axis is not one of"),
+    "another norm": (lambda w, g, s, n, c: (w * norm(g, 1), s, n), "numpy.norm with so many arguments is not one of"),
     "an array as a number": (lambda w, g, s, n, c: (w, s, g), "must give back one number as n, got one per element"),
     "a truth value as a number": (lambda w, g, s, n, c: (w, s, norm(g) > 1), "must give back numbers, got a comparison"),
+    "a part": (lambda w, g, s, n, c: (w - g[0], s, n), "a part of an array is not one of"),
+    "Python's sum": (lambda w, g, s, n, c: (w - sum(g), s, n), "a loop over an array is not one of"),
+    "a length": (lambda w, g, s, n, c: (w - len(g), s, n), "the length of an array is not one of"),
     "too few values": (lambda w, g, s, n, c: (w, s), r"must give back \(w, s, n\), got 2 values"),
 }
 

@@ -1,7 +1,10 @@
 """Rules that see a whole weight: against their oracles, in every backend, for any number of threads."""
 
 import copy
+import tracemalloc
 from collections.abc import Iterator
+from inspect import signature
+from itertools import chain
 from typing import Any
 
 import attrs
@@ -80,13 +83,19 @@ def test_every_rule_and_transform_has_an_oracle() -> None:
     assert set(TRANSFORMS) == {getattr(up.transforms, name) for name in up.transforms.__all__}
 
 
-MUTANTS = [(name, place) for name, rule in ALL.items() for place in range(len(Rule.of(rule).formula.coefficients))]
+def names_of(optimizer: up.Optimizer) -> list[str]:
+    """The coefficients of an optimizer's steps and formula, in their order."""
+    rule = Rule.of(optimizer)
+    return [*chain(*(list(signature(step.apply).parameters)[2:] for step in rule.steps)), *rule.coefficients]
+
+
+MUTANTS = [(name, place) for name, rule in ALL.items() for place in range(len(names_of(rule)))]
 
 
 @pytest.mark.parametrize(("name", "place"), MUTANTS)
 def test_an_error_of_a_permille_in_any_coefficient_is_noticed(name: str, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = Rule.work_out
-    names = Rule.of(ALL[name]).formula.coefficients
+    names = names_of(ALL[name])
 
     def mutated(self: Rule, *arguments: Any) -> Any:
         values, scalars = honest(self, *arguments)
@@ -383,10 +392,9 @@ def test_a_transform_of_ones_own_may_take_norms() -> None:
     np.testing.assert_allclose(weight, [0.6, -0.8], rtol=1e-15)
 
 
-@pytest.mark.parametrize(
-    "given", [lambda w, g, s: (w, s.sum()), lambda w, g, s: w, lambda w, g, s: (w, s, s), lambda w, g, s: (0.0, s)]
-)
-def test_a_rule_of_whole_arrays_must_give_back_arrays_in_their_shapes(given: Any) -> None:
+def whole(given: Any) -> up.Optimizer:
+    """A rule of whole arrays with this formula of (w, g, slot)."""
+
     @attrs.frozen(repr=False)
     class Mine(up.Optimizer):
         lr: up.Schedulable = rate(0.1)
@@ -397,10 +405,185 @@ def test_a_rule_of_whole_arrays_must_give_back_arrays_in_their_shapes(given: Any
         def coefficients(self, state: up.OptimizationState, t: int) -> dict[str, float]:
             return {"lr": self.at(state).lr}
 
+    return Mine()
+
+
+@pytest.mark.parametrize(
+    "given", [lambda w, g, s: (w, s.sum()), lambda w, g, s: w, lambda w, g, s: (w, s, s), lambda w, g, s: (0.0, s)]
+)
+def test_a_rule_of_whole_arrays_must_give_back_arrays_in_their_shapes(given: Any) -> None:
     weight = np.ones((2, 3))
     with pytest.raises(TypeError, match=r"Mine.formula must give back \(w, s\) in their shapes, got arrays of shapes \["):
-        up.get_updater(Mine())("w", np.ones((2, 3)), weight)
+        up.get_updater(whole(given))("w", np.ones((2, 3)), weight)
     assert np.array_equal(weight, np.ones((2, 3)))
+
+
+def test_a_rule_of_whole_arrays_may_give_back_what_it_was_given() -> None:
+    weight = np.arange(1.0, 5)
+    update = up.get_updater(whole(lambda w, g, s: (w - g, w)))
+    update("w", np.ones(4), weight)
+    assert np.array_equal(update.slots["w"]["s"], [1, 2, 3, 4])
+    update = up.get_updater(whole(lambda w, g, s: (s, w)))
+    for _ in range(2):
+        update("w", np.ones(4), weight)
+    assert np.array_equal(weight, [0, 1, 2, 3])
+    update = up.get_updater(whole(lambda w, g, s: (w[::-1], s)))
+    update("w", np.ones(4), weight)
+    assert np.array_equal(weight, [3, 2, 1, 0])
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_rule_of_whole_arrays_writes_to_nothing_it_is_given(place: int) -> None:
+    def careless(*given: Any) -> Any:
+        given[place][...] = 7
+        return given[0], given[2]
+
+    weight, gradient = np.ones(3), np.ones(3)
+    with pytest.raises(ValueError, match="read-only"):
+        up.get_updater(whole(careless))("w", gradient, weight)
+    assert np.array_equal(weight, gradient)
+
+
+def test_a_step_of_whole_arrays_that_fails_has_written_nothing() -> None:
+    def fail(w: Any, g: Any, s: Any) -> Any:
+        if g[0] > 1:
+            raise np.linalg.LinAlgError("no")
+        return w - g, s
+
+    weights = {"a": np.ones(3), "b": np.ones(3)}
+    update = up.get_updater(whole(fail))
+    with pytest.raises(np.linalg.LinAlgError):
+        update.step({"a": np.ones(3), "b": np.full(3, 2.0)}, weights)
+    assert all(np.array_equal(weight, np.ones(3)) for weight in weights.values())
+    assert not update.slots
+    assert update.state.iteration == 0
+
+
+def test_numbers_are_for_rules_that_are_recorded() -> None:
+    rule = whole(lambda w, g, s: (w, s))
+    type(rule).numbers = ("n",)
+    with pytest.raises(TypeError, match=r"Mine.numbers must be \(\) where whole_array is set, got \('n',\)"):
+        up.get_updater(rule)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        up.Muon(0.5),
+        up.Muon(0.5, transforms=up.transforms.ClipByNorm(1.0)),
+        up.Adafactor(0.5, factored=False, transforms=up.transforms.ClipByNorm(1.0)),
+        up.Adafactor(0.5, transforms=up.transforms.ClipByNorm(1.0), weight_decay=0.1, maximize=True),
+    ],
+    ids=repr,
+)
+def test_large_gradients_of_rules_of_whole_arrays_do_not_overflow(optimizer: up.Optimizer) -> None:
+    gradient = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32) * np.float32(1e20)
+    weights = np.ones((4, 3), np.float32), np.ones((4, 3))
+    for weight in weights:
+        up.get_updater(optimizer)("w", gradient.astype(weight.dtype), weight)
+    np.testing.assert_allclose(*weights, rtol=1e-3)
+    assert np.abs(weights[0] - 1).max() > 1e-3
+
+
+def test_muon_multiplies_in_the_space_of_the_shorter_side() -> None:
+    for shape in ((4000, 20), (20, 4000)):
+        weight, gradient = np.ones(shape), np.random.default_rng(0).standard_normal(shape)
+        update = up.get_updater(up.Muon())
+        update("w", gradient, weight)
+        tracemalloc.start()
+        update("w", gradient, weight)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 6 * weight.nbytes
+
+
+def test_a_learning_rate_of_zero_leaves_larc_finite() -> None:
+    for transform in (up.transforms.LARC(0.01), up.transforms.LARC(0.01, mode="scale", epsilon=0)):
+        for start, gradient in ((0.0, 1.0), (1.0, 1.0), (0.0, 0.0)):
+            weight = np.full(3, start)
+            up.get_updater(up.SGD(0.0, transforms=transform))("w", np.full(3, gradient), weight)
+            assert np.array_equal(weight, np.full(3, start))
+
+
+def test_lars_without_a_gradient_takes_the_decay_as_it_is() -> None:
+    weight = np.ones(4)
+    up.get_updater(up.LARS(0.5, momentum=None, weight_decay=0.1))("w", np.zeros(4), weight)
+    np.testing.assert_allclose(weight, 0.95, rtol=1e-15)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_the_sums_of_many_chunks_are_added_in_their_order(backend: str) -> None:
+    gradient = 10.0 ** np.random.default_rng(6).uniform(-9, 2, 40 * CHUNK + 3)
+    update = up.get_updater(up.NovoGrad(), backend=backend)
+    update("w", gradient, np.ones(gradient.shape))
+    total = 0.0
+    for chunk in np.split(gradient**2, range(CHUNK, gradient.size, CHUNK)):
+        rows = np.zeros((-(-chunk.size // LANES), LANES))
+        rows.reshape(-1)[: chunk.size] = chunk
+        lanes = np.zeros(LANES)
+        for row in rows:
+            lanes = lanes + row
+        while lanes.size > 1:
+            lanes = lanes[: lanes.size // 2] + lanes[lanes.size // 2 :]
+        total += float(lanes[0])
+    assert float(update.slots["w"]["v"]) == total
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_gradient_of_another_precision_may_come_at_any_time(backend: str) -> None:
+    rng = np.random.default_rng(2)
+    weights = np.ones(50, np.float32), np.ones(50, np.float32)
+    updates = [up.get_updater(up.LAMB(0.1), backend=backend) for _ in weights]
+    for n in range(4):
+        gradient = rng.standard_normal(50).astype(np.float32)
+        updates[0]("w", gradient, weights[0])
+        updates[1]("w", gradient.astype(np.float64) if n % 2 else gradient, weights[1])
+    assert np.array_equal(*weights)
+
+
+def test_threads_that_are_refused_are_refused_before_the_first_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_crew", None)
+    monkeypatch.setenv("UPDATERS_NUM_THREADS", "none")
+    size = 12 * CHUNK
+    for backend in ("numpy", "numba"):
+        small, large = np.ones(100), np.ones(size)
+        update = up.get_updater(up.LAMB(0.1), backend=backend)
+        with pytest.raises(ValueError, match="UPDATERS_NUM_THREADS"):
+            update.step([np.ones(100), np.ones(size)], [small, large])
+        assert not update.slots
+        assert np.array_equal(small, np.ones(100))
+        assert np.array_equal(large, np.ones(size))
+
+
+class Wrong:
+    """A transform that says too many numbers, or none."""
+
+    def __init__(self, *values: Any) -> None:
+        self.values = values
+
+    @staticmethod
+    def apply(w: Any, g: Any, factor: Any) -> Any:
+        return g * factor
+
+    def coefficients(self, now: Any, state: Any) -> Any:
+        return self.values[0] if len(self.values) == 1 else self.values
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((2.0, 3.0), r"Wrong.coefficients must give \(factor\), got \(2.0, 3.0\)"),
+        ((), r"Wrong.coefficients must give \(factor\), got \(\)"),
+        ((2.0,), "Wrong.coefficients must give numbers, got 2.0"),
+        (("x", "y"), r"Wrong.coefficients must give numbers, got \('x', 'y'\)"),
+    ],
+)
+def test_a_transform_must_give_the_coefficients_that_it_takes(values: Any, message: str) -> None:
+    weights = [np.ones((2, 2)), np.ones(2)]
+    optimizer = up.Muon(0.1, otherwise=up.SGD(0.1, transforms=[Wrong(*values), up.transforms.ClipByNorm(1.0)]))
+    with pytest.raises(TypeError, match=message):
+        up.get_updater(optimizer).step([np.ones((2, 2)), np.ones(2)], weights)
+    assert all(np.array_equal(weight, np.ones(weight.shape)) for weight in weights)
 
 
 BAD: list[tuple[Any, str]] = [

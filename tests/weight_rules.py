@@ -308,7 +308,6 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("adafactor", "scale"): "the weight is larger",
     **{(name, "floor"): "0: epsilon is added" for name in ("muon", "muon by another polynomial")},
     ("muon without nesterov", "epsilon"): "0: epsilon is a floor",
-    **{(name, "iterations"): "a whole number stays what it is" for name in ARRAY_RULES if "muon" in name},
     **{(name, "rate"): "the scale does not know it" for name in ("muon", "muon by another polynomial")},
 }
 """Coefficients, the first of a name, and scalars that an error of a permille in changes nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from inspect import signature
 from itertools import chain, islice
 from typing import Any
@@ -15,7 +15,7 @@ from updaters import backends
 from updaters.arrays import Array, check_grad, check_weight, slot_dtype
 from updaters.backends.trace import record
 from updaters.formula import Formula
-from updaters.optimizers.base import Optimizer, Reading, check_optimizer
+from updaters.optimizers.base import Optimizer, Reading, Transform, check_optimizer
 from updaters.state import OptimizationState
 
 
@@ -74,6 +74,19 @@ def _step(apply: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
     return step
 
 
+def _read(transform: Transform, now: Reading, state: OptimizationState) -> list[float]:
+    """A transform's coefficients, or an error that names it."""
+    names = list(signature(transform.apply).parameters)[2:]
+    values = transform.coefficients(now, state)
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError):
+        raise TypeError(f"{type(transform).__name__}.coefficients must give numbers, got {values!r}") from None
+    if len(numbers) != len(names):
+        raise TypeError(f"{type(transform).__name__}.coefficients must give ({', '.join(names)}), got {values!r}")
+    return numbers
+
+
 def steps_of(optimizer: Optimizer) -> tuple[Step, ...]:
     """The steps that an optimizer's fields ask for, in their order."""
     steps: list[Step] = []
@@ -81,7 +94,7 @@ def steps_of(optimizer: Optimizer) -> tuple[Step, ...]:
         if step is not None:
             steps += [step] * step.is_on(optimizer)
         else:
-            steps += [Step(bool, _step(transform.apply), transform.coefficients) for transform in optimizer.transforms]
+            steps += [Step(bool, _step(transform.apply), partial(_read, transform)) for transform in optimizer.transforms]
     return tuple(steps)
 
 

@@ -101,14 +101,18 @@ class ClipByNorm:
         return (read(self.bound, state, "ClipByNorm.bound", POSITIVE),)
 
 
+def _larc_ratio(w: Any, g: Any, eta: Any, epsilon: Any) -> Any:
+    size = np.linalg.norm(g) + epsilon
+    return np.where(size > 0, eta * np.linalg.norm(w) / size, 1.0)
+
+
 def _larc_clip(w: Any, g: Any, eta: Any, lr: Any, least: Any, epsilon: Any) -> Any:
-    ratio = eta * np.linalg.norm(w) / (lr * (np.linalg.norm(g) + epsilon))
-    return g * np.minimum(1.0, np.maximum(ratio, least))
+    ratio = _larc_ratio(w, g, eta, epsilon)
+    return g * np.where(ratio < lr, np.minimum(1.0, np.maximum(ratio / lr, least)), 1.0)  # 1 where lr is 0
 
 
 def _larc_scale(w: Any, g: Any, eta: Any, lr: Any, least: Any, epsilon: Any) -> Any:
-    ratio = eta * np.linalg.norm(w) / (np.linalg.norm(g) + epsilon)
-    return g * np.maximum(ratio, least)
+    return g * np.maximum(_larc_ratio(w, g, eta, epsilon), least)
 
 
 @attrs.frozen

@@ -25,7 +25,7 @@ from updaters.weight_state import Index, WeightState, check_index
 
 @attrs.frozen(eq=False)
 class Rule:
-    """An optimizer made ready: its steps and its formula as one, recorded where it works per element."""
+    """An optimizer made ready: its steps and its formula recorded as one, or for whole arrays the steps alone."""
 
     optimizer: Optimizer
     steps: tuple[Step, ...]
@@ -33,6 +33,7 @@ class Rule:
     scalars: tuple[str, ...]
     formula: Formula
     recording: Recording | None
+    whole_array: bool
 
     @classmethod
     def of(cls, optimizer: Optimizer) -> Rule:
@@ -41,9 +42,13 @@ class Rule:
         if isinstance(optimizer.slots, str):
             raise TypeError(f"{name}.slots must be a tuple of names, got {optimizer.slots!r}")
         steps = steps_of(optimizer)
+        if optimizer.whole_array and optimizer.numbers:
+            raise TypeError(
+                f"{name}.numbers must be () where whole_array is set, got {optimizer.numbers!r}; use scalars or slots"
+            )
         own = Formula.of(optimizer.formula, tuple(optimizer.slots), tuple(optimizer.numbers), name)
-        formula, recording = _composed(tuple(step.apply for step in steps), own, optimizer.whole_array)
-        return cls(optimizer, steps, own.coefficients, tuple(optimizer.scalars), formula, recording)
+        recording = _recording(tuple(step.apply for step in steps), own, optimizer.whole_array)
+        return cls(optimizer, steps, own.coefficients, tuple(optimizer.scalars), own, recording, optimizer.whole_array)
 
     def work_out(self, state: OptimizationState, t: int, scalars: Mapping[str, float]) -> tuple[list[float], dict[str, float]]:
         """The coefficients of steps and formula in their order, and the scalars' new values."""
@@ -64,21 +69,23 @@ class Rule:
     def bind(self, backend: Backend, weight: Array, grad: Array, known: WeightState) -> Bound:
         """Bind the rule to what is kept for a weight, compiled."""
         slots = [known._arrays[name] for name in self.formula.slots]
-        if self.recording is None:
-            return whole.Bound(self.formula, slots)
+        if self.whole_array:
+            return whole.Bound(self.formula, slots, self.recording, backend)
+        assert self.recording is not None
         return backend.bind(self.recording, weight, grad, slots, [known._arrays[name] for name in self.formula.numbers])
 
 
 @lru_cache(maxsize=256)
-def _composed(steps: tuple[Callable[..., Any], ...], own: Formula, whole_array: bool) -> tuple[Formula, Recording | None]:
-    if whole_array:
-        return in_front([whole.on_reals(step) for step in steps], own), None
-    formula = in_front(steps, own)
-    return formula, record(formula)
+def _recording(steps: tuple[Callable[..., Any], ...], own: Formula, whole_array: bool) -> Recording | None:
+    """The steps and the rule as one; of a rule of whole arrays the steps alone, where there are any."""
+    if not whole_array:
+        return record(in_front(steps, own))
+    return record(in_front(steps, Formula(own.name, lambda w, g, gradient: (w, g), ("gradient",), (), ()))) if steps else None
 
 
 Prepared: TypeAlias = tuple[WeightState, dict[str, float], Any]
-"""An update that can no longer fail: what is kept for the weight, its scalars afterwards, and a job for its backend."""
+"""An update that can no longer fail, but for the formula of a rule of whole arrays: what is kept for the weight, its
+scalars afterwards, and a job for its backend."""
 
 WorkedOut: TypeAlias = dict[tuple[Rule, int, int], tuple[list[float], dict[str, float]]]
 """Coefficients and new scalars by rule, count and identity of the scalars: weights with the same history share them."""
@@ -88,7 +95,6 @@ class Updater:
     """Applies an optimizer to weights in place, and keeps every weight's slots, scalars and count.
 
     Made by `get_updater`. Different indices may be updated from different threads at once.
-
     """
 
     def __init__(self, optimizer: Optimizer, state: OptimizationState | None = None, *, backend: str = "auto") -> None:
@@ -151,7 +157,7 @@ class Updater:
         for place in places.held([grad for _, grad, _ in pairs]):
             index, grad, weight = pairs[place]
             prepared[place] = self._prepare(index, grad.copy(), weight, state, worked_out)
-        jobs: dict[Any, list[Any]] = {}
+        jobs: dict[Any, list[Any]] = {whole.RUNNER: []}  # the first, since a formula that runs as it is may yet fail
         for known, _, job in prepared:
             jobs.setdefault(known.runner, []).append(job)
         for runner, ready in jobs.items():
@@ -268,7 +274,7 @@ class Updater:
             if known.backend is None:
                 known.backend = self._backend_for(weight, index)
             known.rule = rule
-            known.runner = known.backend if rule.recording is not None else whole.RUNNER
+            known.runner = whole.RUNNER if rule.whole_array else known.backend
             known.bound = rule.bind(known.backend, weight, grad, known)
             job = known.bound.job(weight, grad, coefficients)
         return known, scalars, job

@@ -91,7 +91,7 @@ class WeightState:
         return f"WeightState({self.index!r}, arrays={{{arrays}}}, scalars={self._scalars}, count={self.count})"
 
     def __getstate__(self) -> tuple[Any, ...]:
-        arrays = {name: array if isinstance(array, np.ndarray) else array.get() for name, array in self.arrays.items()}
+        arrays = {name: array if isinstance(array, np.ndarray) else array.get(order="A") for name, array in self.arrays.items()}
         return self.index, self.shape, self.dtype, self.device, arrays, self._scalars, self.count
 
     def __setstate__(self, values: tuple[Any, ...]) -> None:

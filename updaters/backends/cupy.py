@@ -17,7 +17,7 @@ import numpy as np
 from updaters.arrays import HALVES, as_reals, compute_dtype, memory_order, real_dtype
 from updaters.backends.language import C
 from updaters.backends.stages import CHUNK, LANES, Pass, Stages, arithmetic, is_plain, split
-from updaters.backends.trace import Recording
+from updaters.backends.trace import TRUTHS, Recording
 from updaters.memory import extent
 
 Array: TypeAlias = Any
@@ -56,6 +56,8 @@ SUMMING = f"""
 #define up_chunk blockIdx.x
 #define up_for_lanes for (int lane = threadIdx.x, once = 1; once; once = 0)
 #define up_all_lanes_done __syncthreads();
+#define up_each 1
+#define up_own 0
 #define up_bounds __launch_bounds__({LANES})
 """
 
@@ -85,9 +87,9 @@ def element(
         if number in read:
             value = f"a{number}{at}"
             lines.append(f"const up_real x{number} = {f'load_{dtype}({value})' if dtype in HALVES else value};")
-    for node, name, expression in C.lines(recording, "scalar", "array", "mask"):
+    for node, name, expression in C.lines(recording, "scalar", "truth", "array", "mask"):
         cast = f"(up_real)({expression})" if node.operation == "constant" else expression
-        lines.append(f"const {'bool' if node.kind == 'mask' else 'up_real'} {name} = {cast};")
+        lines.append(f"const {'bool' if node.kind in TRUTHS else 'up_real'} {name} = {cast};")
     for output, target in zip(recording.outputs, recording.targets, strict=True):
         new = f"store_{dtypes[target]}(x{output})" if dtypes[target] in HALVES else f"x{output}"
         lines.append(f"a{target}{at} = {new};")
@@ -147,35 +149,36 @@ def summing(made: Pass, dtypes: Sequence[str], compute: str) -> Any:
     parameters += ["const double *numbers", "double *sums", "const long long size"]
     name = f"{name_of(recording)}_sums"
     adds = [
-        f"sum{number} += {' * '.join(f'(double)x{operand}' for operand in operands)};"
+        f"sum{number}[up_own] += {' * '.join(f'(double)x{operand}' for operand in operands)};"
         for number, operands in enumerate(recording.sums)
     ]
     body = [
         f'extern "C" __global__ void up_bounds {name}({", ".join(parameters)}) {{',
         *before,
-        *(f"up_shared double lanes{number}[{LANES}];" for number in range(count)),
+        f"up_shared double lanes[{LANES}];",
+        *(f"double sum{number}[up_each];" for number in range(count)),
         f"const long long start = (long long)up_chunk * {CHUNK};",
         f"const long long stop = start + {CHUNK} < size ? start + {CHUNK} : size;",
         "up_for_lanes {",
-        *(f"double sum{number} = 0;" for number in range(count)),
+        *(f"sum{number}[up_own] = 0;" for number in range(count)),
         f"for (long long i = start + lane; i < stop; i += {LANES}) {{",
         *lines,
         *adds,
         "}",
-        *(f"lanes{number}[lane] = sum{number};" for number in range(count)),
-        "}",
-        "up_all_lanes_done",
-        f"for (int half = {LANES // 2}; half; half /= 2) {{",
-        "up_for_lanes if (lane < half) {",
-        *(f"lanes{number}[lane] += lanes{number}[lane + half];" for number in range(count)),
-        "}",
-        "up_all_lanes_done",
-        "}",
-        "up_for_lanes if (lane == 0) {",
-        *(f"sums[(long long)up_chunk * {count} + {number}] = lanes{number}[0];" for number in range(count)),
-        "}",
         "}",
     ]
+    for number in range(count):  # through the same memory, of which a block has little
+        body += [
+            f"up_for_lanes lanes[lane] = sum{number}[up_own];",
+            "up_all_lanes_done",
+            f"for (int half = {LANES // 2}; half; half /= 2) {{",
+            "up_for_lanes if (lane < half) lanes[lane] += lanes[lane + half];",
+            "up_all_lanes_done",
+            "}",
+            f"up_for_lanes if (lane == 0) sums[(long long)up_chunk * {count} + {number}] = lanes[0];",
+            "up_all_lanes_done",
+        ]
+    body.append("}")
     return cupy.RawKernel(preamble(compute) + SUMMING + "\n".join(body) + "\n", name, options=("--fmad=false",))
 
 

@@ -67,7 +67,7 @@ def write(recording: Recording, dtypes: Sequence[str], compute: str) -> str:
     if any(node.operation == "sign" for node in recording.nodes):
         lines += [f"    zero = {compute}(0.0)", f"    one = {compute}(1.0)"]
     lines += [f"    x{first_scalar + number} = {compute}({scalar})" for number, scalar in enumerate(scalars)]
-    for node, name, expression in PYTHON.lines(recording, "scalar"):
+    for node, name, expression in PYTHON.lines(recording, "scalar", "truth"):
         lines.append(f"    {name} = {f'{compute}({expression})' if node.operation == 'constant' else expression}")
     body = []
     for number, (array, dtype) in enumerate(zip(arrays, dtypes, strict=True)):

@@ -69,7 +69,7 @@ def plan(recording: Recording) -> Plan:
             scalar_lines.append(f"x{number} = dtype(float.fromhex({node.value!r}))")
             continue
         operands = [names[operand] for operand in node.operands]
-        if node.kind == "scalar":
+        if node.kind in ("scalar", "truth"):
             names[number] = f"x{number}"
             scalar_lines.append(f"x{number} = np.{node.operation}({', '.join(operands)})")
             continue
@@ -93,7 +93,9 @@ def plan(recording: Recording) -> Plan:
                 free[nodes[operand].kind].append(names[operand])
         else:
             block_lines.append(f"np.{node.operation}({', '.join(operands)}, out={names[number]})")
-    block_lines += [f"s{n} = total({', '.join(names[operand] for operand in sum)})" for n, sum in enumerate(recording.sums)]
+    block_lines += [
+        f"s{n} = total({', '.join([names[operand] for operand in operands])})" for n, operands in enumerate(recording.sums)
+    ]
     for output, target in zip(outputs, targets, strict=True):
         if names[output] != f"a{target}":
             block_lines.append(f"np.copyto(a{target}, {names[output]})")

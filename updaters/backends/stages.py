@@ -15,7 +15,7 @@ import numpy as np
 
 from updaters.arrays import memory_order
 from updaters.backends.language import PYTHON, Language
-from updaters.backends.trace import SUMS, Node, Recording
+from updaters.backends.trace import SUMS, TRUTHS, Node, Recording
 
 CHUNK = 65_536
 """Elements that are summed at a time; the sums of all chunks are added in their order."""
@@ -102,7 +102,7 @@ def _pass(recording: Recording, level: Sequence[int], written: dict[int, int], n
     outputs = dict(zip(recording.targets, recording.outputs, strict=True))
     targets = [target for target in outputs if written[target] == now]
     sums = [number for number, node in enumerate(nodes) if node.operation in SUMS and level[number] == now + 1]
-    read_back = {outputs[target]: target for target in outputs if target and written[target] < now}
+    read_back = {output: target for target, output in outputs.items() if written[target] < now and nodes[output].kind == "array"}
     roots = [outputs[target] for target in targets] + [operand for number in sums for operand in nodes[number].operands]
     late: set[int] = set()
     imports: dict[int, int] = {}
@@ -157,7 +157,7 @@ def arithmetic(language: Language, whole: Recording, numbers: Sequence[int], tru
     """Assignments that work out nodes from earlier ones, all kept in an array x, a truth value read back as `truth`."""
 
     def value(number: int) -> str:
-        return truth.format(f"x[{number}]") if whole.nodes[number].kind == "fact" else f"x[{number}]"
+        return truth.format(f"x[{number}]") if whole.nodes[number].kind in TRUTHS else f"x[{number}]"
 
     return [
         f"x[{number}] = {language.expression(node, [value(operand) for operand in node.operands])}"

@@ -12,8 +12,10 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from updaters.formula import Formula
 
-Kind: TypeAlias = Literal["array", "mask", "scalar", "number", "fact"]
-"""Per element a number or a truth value; a coefficient; and what comes from sums over elements, a float64 or a truth value."""
+Kind: TypeAlias = Literal["array", "mask", "scalar", "truth", "number", "fact"]
+"""A number or a truth value: per element, of coefficients, or, in float64, of sums over all elements."""
+
+TRUTHS = {"mask", "truth", "fact"}
 
 
 @attrs.frozen
@@ -71,7 +73,7 @@ class Recorder:
 
     def operate(self, operation: str, *values: object) -> Value:
         operands = [self.take(value) for value in values]
-        truths = [operand.node.kind in ("mask", "fact") for operand in operands]
+        truths = [operand.node.kind in TRUTHS for operand in operands]
         logical = operation in LOGIC or operation == "logical_not"
         if truths != [logical or (operation == "where" and position == 0) for position in range(len(truths))]:
             raise TypeError(
@@ -84,7 +86,7 @@ class Recorder:
             operands = [self.per_element(operand) for operand in operands]
         of_sums = not per_element and bool(kinds & {"number", "fact"})
         if logical or operation in COMPARISONS:
-            kind: Kind = "fact" if of_sums else "mask"
+            kind: Kind = "mask" if per_element else "fact" if of_sums else "truth"
         else:
             kind = "array" if per_element else "number" if of_sums else "scalar"
         return self.put(Node(operation, tuple(operand.number for operand in operands), kind))
@@ -156,7 +158,17 @@ class Value(NDArrayOperatorsMixin):
             return self.tape.reduce("dot", *args)
         if function is np.linalg.norm and len(args) == 1 and not kwargs:
             return self.tape.operate("sqrt", self.tape.reduce("dot", *args * 2))
-        raise self._unknown(f"numpy.{function.__name__}")
+        options = f" with {', '.join(kwargs) or 'so many arguments'}" if function in (np.sum, np.vdot, np.linalg.norm) else ""
+        raise self._unknown(f"numpy.{function.__name__}{options}")
+
+    def __getitem__(self, key: object) -> None:
+        raise self._unknown("a part of an array")
+
+    def __iter__(self) -> None:
+        raise self._unknown("a loop over an array")
+
+    def __len__(self) -> int:
+        raise self._unknown("the length of an array")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # what libraries ask of any object
@@ -236,7 +248,7 @@ def record(formula: Formula) -> Recording:
     if len(results) != len(names):
         raise TypeError(f"{formula.name}.formula must give back ({', '.join(names)}), got {len(results)} values")
     values = [tape.take(result) for result in results]
-    if any(value.node.kind in ("mask", "fact") for value in values):
+    if any(value.node.kind in TRUTHS for value in values):
         raise TypeError(f"{formula.name}.formula must give back numbers, got a comparison")
     replaced = [0, *range(2, len(arrays))]
     new = {target: value.number for target, value in zip(replaced, values, strict=False) if value.number != target}

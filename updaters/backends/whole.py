@@ -2,79 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache, wraps
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
-from updaters.arrays import Array, as_reals, compute_dtype, slot_dtype
+from updaters.arrays import Array, compute_dtype, slot_dtype
+from updaters.backends import Backend
+from updaters.backends.trace import Recording
 from updaters.formula import Formula
-
-
-@cache
-def on_reals(step: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
-    """A step for the pairs of reals that complex arrays are."""
-
-    @wraps(step)
-    def apply(w: Any, g: Any, *coefficients: Any) -> tuple[Any, Any]:
-        if w.dtype.kind != "c":
-            return step(w, g, *coefficients)
-        pairs = step(as_reals(w), as_reals(g), *coefficients)
-        real_w, real_g = (array.astype(array.dtype, order="C", copy=False).view(w.dtype)[..., 0] for array in pairs)
-        return real_w, real_g
-
-    return apply
+from updaters.memory import extent
 
 
 class Bound:
-    """A formula bound to one weight's slots."""
+    """A formula bound to one weight's slots, and what comes before it, recorded, which a backend runs on copies."""
 
-    def __init__(self, formula: Formula, slots: Sequence[Array]) -> None:
-        self.formula, self.slots = formula, slots
+    def __init__(self, formula: Formula, slots: Sequence[Array], before: Recording | None, backend: Backend) -> None:
+        self.formula, self.slots, self.before, self.backend = formula, slots, before, backend
 
     def job(self, weight: Array, grad: Array, coefficients: Sequence[float]) -> Job:
         """The update, ready to run."""
-        return Job(self, weight, grad, coefficients)
+        if self.before is None:
+            return Job(self, weight, weight, grad, coefficients, None)
+        dtype, count = slot_dtype(weight.dtype), len(self.before.scalars)
+        decayed = self.backend.slot(weight, weight.shape, dtype, "w")
+        normalized = self.backend.slot(weight, weight.shape, dtype, 0.0)
+        bound = self.backend.bind(self.before, decayed, grad, (normalized,), ())
+        first = bound.job(decayed, grad, coefficients[:count])
+        return Job(self, weight, decayed, normalized, coefficients[count:], first)
 
 
 class Job:
-    """One weight's update, ready to run. What it gives is all there before any of it is written."""
+    """One weight's update, ready to run."""
 
-    def __init__(self, bound: Bound, weight: Array, grad: Array, coefficients: Sequence[float]) -> None:
-        self.bound, self.weight, self.grad, self.coefficients = bound, weight, grad, coefficients
+    def __init__(
+        self, bound: Bound, weight: Array, begin: Array, grad: Array, coefficients: Sequence[float], before: Any
+    ) -> None:
+        self.bound, self.weight, self.begin, self.grad = bound, weight, begin, grad
+        self.coefficients, self.before = coefficients, before
 
-    def run(self) -> None:
-        """Update the weight and its slots."""
-        weight, slots = self.weight, self.bound.slots
-        if not weight.size:
-            return
+    def work_out(self) -> list[tuple[Array, Array]]:
+        """What is to be written, and where; nothing has been.
+
+        Raises:
+            TypeError: the formula gives back something else than a weight and slots.
+        """
+        weight, slots, formula = self.weight, self.bound.slots, self.bound.formula
         real = compute_dtype(weight.dtype)
         assert real is not None
+        if not weight.size:
+            return []
+        if self.before is not None:
+            self.bound.backend.run((self.before,))
+        dtype = slot_dtype(weight.dtype)
         with np.errstate(all="ignore"):
-            w, g = (array.astype(slot_dtype(weight.dtype), copy=False) for array in (weight, self.grad))
-            new = self.bound.formula.function(w, g, *slots, *map(real.type, self.coefficients))
-            results = new if isinstance(new, (tuple, list)) else (new,)
-            shapes = [getattr(result, "shape", None) for result in results]
-            if shapes != [array.shape for array in (weight, *slots)]:
-                name, wanted = self.bound.formula.name, ", ".join(("w", *self.bound.formula.slots))
-                raise TypeError(f"{name}.formula must give back ({wanted}) in their shapes, got arrays of shapes {shapes}")
-            for array, result in zip((weight, *slots), results, strict=True):
-                if result is not array:
-                    array[...] = result
+            begin, grad = (array.astype(dtype, copy=False) for array in (self.begin, self.grad))
+            given = [_read_only(array) for array in (begin, grad, *slots)]
+            new = formula.function(*given, *map(real.type, self.coefficients))
+        results = new if isinstance(new, (tuple, list)) else (new,)
+        targets = (weight, *slots)
+        shapes = [getattr(result, "shape", None) for result in results]
+        if shapes != [target.shape for target in targets]:
+            wanted = ", ".join(("w", *formula.slots))
+            raise TypeError(f"{formula.name}.formula must give back ({wanted}) in their shapes, got arrays of shapes {shapes}")
+        changed = [
+            (target, result)
+            for target, result, old in zip(targets, results, (given[0], *given[2:]), strict=True)
+            if result is not old or (target is not self.begin and target is weight)
+        ]
+        return [(target, result.copy() if _lies_in(result, targets) else result) for target, result in changed]
+
+
+def _read_only(array: Array) -> Array:
+    """A view that NumPy refuses to write to; CuPy has none."""
+    if isinstance(array, np.ndarray):
+        array = array.view()
+        array.flags.writeable = False
+    return array
+
+
+def _lies_in(array: Array, others: Sequence[Array]) -> bool:
+    """Whether an array has memory between the first and the last element of another."""
+    if isinstance(array, np.generic):  # what NumPy makes of arrays of no dimension
+        return False
+    start, end = extent(array)
+    return any(low < end and start < high for low, high in map(extent, others))
 
 
 class WholeArrays:
-    """Runs jobs on whole arrays, each on its weight's device."""
+    """Runs jobs on whole arrays, each on its weight's device. All is worked out before any of it is written."""
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Run jobs that are ready."""
+        ready = []
         for job in jobs:
-            if isinstance(job.weight, np.ndarray):
-                job.run()
-            else:
-                with job.weight.device:
-                    job.run()
+            with _on_device(job.weight):
+                ready.append((job.weight, job.work_out()))
+        for weight, results in ready:
+            with _on_device(weight):
+                for target, result in results:
+                    target[...] = result
+
+
+def _on_device(array: Array) -> Any:
+    return nullcontext() if isinstance(array, np.ndarray) else array.device
 
 
 RUNNER = WholeArrays()

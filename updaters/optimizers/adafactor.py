@@ -84,13 +84,15 @@ class Adafactor(Optimizer):
     t counts the weight's own updates and rms is the root of the mean square. Weights of more than two axes are stacks
     of matrices, in their last two. Vectors and scalars keep v, all of the second moment.
 
-    The rule works on whole arrays, and needs memory for about three of the weight's size while it runs. A complex
+    The rule works on whole arrays, and needs memory for about three of the weight's size while it runs; a `step` has the
+    new values of all its weights before it writes the first. A complex
     gradient counts by its modulus; what is kept is real.
 
     Attributes:
         lr: the most that the rate is, as a share of the weight's own root mean square.
         decay_rate: how soon old gradients count less: the exponent in beta2.
-        epsilon1: keeps the quotient finite; in units of the squared gradient.
+        epsilon1: keeps the quotient finite; in units of the squared gradient. At 0, or where the dtype rounds it (or its square,
+            where it is a floor) to 0, gradients of 0 may make all of the weight NaN.
         epsilon2: the root mean square that a weight counts as having at least.
         clip_threshold: the largest root mean square of u (d).
         relative_step: bound the rate by 1 / sqrt(t).

@@ -52,8 +52,8 @@ class LAMB(Optimizer):
         u = m_hat / (sqrt(v_hat) + epsilon) + weight_decay * w
         w = w - lr * (norm(w) / norm(u)) * u
 
-    m_hat and v_hat are Adam's. The ratio of the norms is 1 where one of them is 0. Norms are summed in float64, in
-    an order that does not depend on the number of threads.
+    m_hat and v_hat are Adam's. The ratio of the norms is 1 where one of them, within its bounds, is 0. Norms are summed
+    in float64, in an order that does not depend on the number of threads.
 
     Attributes:
         lr: learning rate (eta), the share of its own length that a weight moves by.

@@ -17,13 +17,19 @@ from updaters.protocols import Schedulable
 from updaters.state import OptimizationState
 
 
-def orthogonal(x: Any, epsilon: Any, floor: Any, a: Any, b: Any, c: Any, iterations: Any) -> Any:
+def norm(x: Any) -> Any:
+    """The root of the sum of the squares, of numbers of any size."""
+    largest = np.maximum(np.max(np.abs(x)), np.finfo(x.dtype).tiny)
+    return largest * np.linalg.norm(x / largest)
+
+
+def orthogonal(x: Any, epsilon: Any, floor: Any, a: Any, b: Any, c: Any, iterations: int) -> Any:
     """A matrix with the singular vectors of x and singular values near 1, by Newton and Schulz's iteration."""
     tall = x.shape[0] > x.shape[1]
     if tall:
         x = x.conj().T
-    x = x / np.maximum(np.linalg.norm(x) + epsilon, floor)
-    for _ in range(int(iterations)):  # on arrays of its own, in place
+    x = x / np.maximum(norm(x) + epsilon, floor)
+    for _ in range(iterations):  # on arrays of its own, in place
         square = x @ x.conj().T
         polynomial = square @ square
         polynomial *= c
@@ -43,12 +49,11 @@ SCALES: dict[str, Callable[[float, int, int], float]] = {
 
 
 @cache
-def muon(nesterov: bool, scale: str) -> Callable[..., Any]:
-    """The formula with one of the momenta, and one of the scales that depend on the matrix's shape."""
+def muon(nesterov: bool, scale: str, iterations: int) -> Callable[..., Any]:
+    """The formula with one of the momenta, one of the scales that depend on the matrix's shape, and so many iterations."""
 
     def formula(
-        w: Any, g: Any, m: Any, lr: Any, keep: Any, take: Any, epsilon: Any, floor: Any, a: Any, b: Any, c: Any,
-        iterations: Any, rate: Any,
+        w: Any, g: Any, m: Any, lr: Any, keep: Any, take: Any, epsilon: Any, floor: Any, a: Any, b: Any, c: Any, rate: Any,
     ) -> Any:  # fmt: skip
         m = keep * m + take * g
         u = orthogonal(keep * m + take * g if nesterov else m, epsilon, floor, a, b, c, iterations)
@@ -74,8 +79,9 @@ class Muon(Optimizer):
     weight is an error. Rows are outputs, columns inputs.
 
     The rule works on whole arrays, and needs memory for about four of the weight's size, and three squares of its
-    shorter side, while it runs. Matrices are multiplied in the dtype that slots have, by the library that NumPy or CuPy
-    have for it, whose last digits may depend on its number of threads. Complex matrices become unitary.
+    shorter side, while it runs; a `step` has the new weights and slots of all its matrices before it writes the first.
+    Matrices are multiplied in the dtype that slots have, by the library that NumPy or CuPy have for it, whose last
+    digits may depend on its number of threads. Complex matrices become unitary.
 
     Attributes:
         lr: learning rate, the length of each singular value of a step but for the scale.
@@ -147,7 +153,7 @@ class Muon(Optimizer):
 
     @property
     def formula(self) -> Callable[..., Any]:
-        return muon(self.nesterov, self.scale)
+        return muon(self.nesterov, self.scale, self.iterations)
 
     def for_weight(self, index: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Optimizer:
         if len(shape) == 2:
@@ -167,6 +173,5 @@ class Muon(Optimizer):
             "epsilon": now.epsilon if self.epsilon_added else 0.0,
             "floor": 0.0 if self.epsilon_added else now.epsilon,
             **dict(zip("abc", self.polynomial, strict=True)),
-            "iterations": self.iterations,
             "rate": now.rms_rate,
         }
