@@ -277,6 +277,37 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: mxnet_jl.SGD(grad_clip=-1), ValueError, "SGD.grad_clip must be in (0, inf), got -1"),
     (lambda: mxnet_jl.SGD(lr_scheduler=0.1), TypeError, "SGD.lr_scheduler must be a scheduler or None, got 0.1"),
     (lambda: mxnet_jl.Nadam(momentum_scheduler=0.9), TypeError, "Nadam.momentum_scheduler must be a scheduler or None, got 0.9"),
+    (
+        lambda: mxnet_jl.Nadam(momentum_scheduler=mxnet_jl.Momentum.Null()),
+        ValueError,
+        "Nadam.momentum_scheduler is not taken, got Null(): a Nadam needs a momentum; leave momentum_scheduler out for its own",
+    ),
+    (
+        lambda: mxnet_jl.SGD(lr="junk", lr_scheduler=mxnet_jl.LearningRate.Fixed(0.1)),
+        TypeError,
+        "SGD.lr must be a real number in [0, inf) or a scheduler, got 'junk' (str)",
+    ),
+    (
+        lambda: mxnet_jl.ADAM(lr=-1, lr_scheduler=mxnet_jl.LearningRate.Fixed(0.1)),
+        ValueError,
+        "ADAM.lr must be in [0, inf), got -1",
+    ),
+    (
+        lambda: mxnet_jl.SGD(momentum="junk", momentum_scheduler=mxnet_jl.Momentum.Fixed(0.1)),
+        TypeError,
+        "SGD.momentum must be a real number in [0, 1] or a scheduler, got 'junk' (str)",
+    ),
+    (
+        lambda: mxnet_jl.SGD(momentum=2, momentum_scheduler=mxnet_jl.Momentum.Fixed(0.1)),
+        ValueError,
+        "SGD.momentum must be in [0, 1], got 2",
+    ),
+    (lambda: mxnet_jl.Momentum.Fixed(2), ValueError, "Momentum.Fixed.value must be in [0, 1], got 2"),
+    (
+        lambda: mxnet_jl.Momentum.Fixed("x"),
+        TypeError,
+        "Momentum.Fixed.value must be a real number in [0, 1], got 'x' (str)",
+    ),
     (lambda: mxnet_jl.ADAM(beta1=1.0), ValueError, "ADAM.beta1 must be in [0, 1), got 1.0"),
     (lambda: mxnet_jl.LearningRate.Exp(0.1, gamma=1.0), ValueError, "LearningRate.Exp.gamma must be in (0, 1), got 1.0"),
     (lambda: mxnet_jl.LearningRate.Fixed(-1), ValueError, "LearningRate.Fixed.rate must be in [0, inf), got -1"),
@@ -348,6 +379,30 @@ def test_what_is_refused_and_how(call: Callable[[], object], error: type[Excepti
         call()
 
 
+@pytest.mark.parametrize(
+    ("function", "argument", "forgotten"),
+    [
+        (mxnet_jl.SGD, "lr_scheduler", mxnet_jl.LearningRate.Exp),
+        (mxnet_jl.ADAM, "lr_scheduler", mxnet_jl.LearningRate.Fixed),
+        (mxnet_jl.ADAM, "lr", mxnet_jl.LearningRate.Inv),
+        (mxnet_jl.SGD, "lr_scheduler", up.learning_rate.Exp),
+        (mxnet_jl.SGD, "momentum_scheduler", mxnet_jl.Momentum),
+        (mxnet_jl.SGD, "momentum_scheduler", mxnet_jl.Momentum.NadamScheduler),
+        (mxnet_jl.SGD, "momentum", mxnet_jl.Momentum.Null),
+        (mxnet_jl.Nadam, "momentum_scheduler", mxnet_jl.Momentum.NadamScheduler),
+    ],
+)
+def test_a_scheduler_that_was_not_called_is_an_error(function: Any, argument: str, forgotten: Any) -> None:
+    message = f"{function.__name__}.{argument} must be a scheduler, got {forgotten!r} (call it)"
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        function(**{argument: forgotten})
+
+
+def test_a_schedulers_own_function_is_a_scheduler() -> None:
+    schedule = mxnet_jl.SGD(lr=lambda state: 0.1, lr_scheduler=lambda state: 0.2, momentum=None).at(up.OptimizationState())
+    assert (schedule.lr, schedule.momentum) == (0.2, None)
+
+
 def test_zero_is_off_where_the_system_says_so() -> None:
     for optimizer in (torch.SGD(0.1), keras.SGD(0.1, clipnorm=0, weight_decay=0.0), mxnet_jl.SGD(weight_decay=0)):
         assert (optimizer.momentum, optimizer.weight_decay, optimizer.grad_clip, optimizer.transforms) == (None, None, None, ())
@@ -358,6 +413,24 @@ def test_zero_is_off_where_the_system_says_so() -> None:
 def test_larc_comes_after_what_the_gradient_goes_through_already() -> None:
     optimizer = tensorlayerx.SGD(grad_clip=tensorlayerx.ClipGradByNorm(1.0))
     assert openseq2seq.LARC(optimizer, 0.1).transforms == (up.transforms.ClipByNorm(1.0), up.transforms.LARC(0.1))
+
+
+@pytest.mark.parametrize("optimizer", [up.Muon(0.1, otherwise=up.SGD(0.1)), keras.Muon(0.1), up.Muon(otherwise=keras.Muon())])
+def test_larc_is_for_the_weights_of_the_other_rule_too(optimizer: up.Muon) -> None:
+    larc = openseq2seq.LARC(optimizer, 0.1)
+    rules: list[Any] = [larc]
+    while getattr(rules[-1], "otherwise", None):
+        rules.append(rules[-1].otherwise)
+    assert [rule.transforms for rule in rules] == [(up.transforms.LARC(0.1),)] * len(rules)
+    assert len(rules) > 1
+    assert getattr(optimizer.otherwise, "transforms", None) == ()
+
+
+def test_a_vector_beside_muons_matrices_is_scaled_by_larc() -> None:
+    weight = np.array([3.0, 4.0])
+    update = up.get_updater(openseq2seq.LARC(up.Muon(otherwise=up.SGD(1.0)), 0.1, larc_mode="scale"))
+    update("b", np.array([0.0, 2.0]), weight)
+    np.testing.assert_allclose(weight, [3.0, 3.5], rtol=1e-6)
 
 
 # Rules of their own
