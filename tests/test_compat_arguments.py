@@ -39,6 +39,7 @@ NOTHING = inspect.Parameter.empty
 MOMENTS = {"beta_1": 0.9, "beta_2": 0.999, "eps": 1e-7}
 CLIPPED = {"weight_decay": 0.0, "grad_clip": None}
 BETAS = {"lr": 0.001, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0}
+SWITCHES = {"contiguous_params": False, "fused": False}
 JL = {"lr_scheduler": None, "grad_clip": 0, "weight_decay": 1e-5}
 
 SIGNATURES: dict[str, dict[str, list[list[Any]]]] = {
@@ -77,12 +78,17 @@ SIGNATURES: dict[str, dict[str, list[list[Any]]]] = {
         "ClipByGlobalNorm": positional(clip_norm=NOTHING),
     },
     "oneflow": {
-        "Adagrad": positional(lr=0.001, lr_decay=0.0, weight_decay=0, initial_accumulator_value=0.0, eps=1e-10),
-        "Adam": positional(**BETAS, amsgrad=False, do_bias_correction=True),
-        "AdamW": positional(**BETAS, amsgrad=False, do_bias_correction=True),
-        "LAMB": positional(**BETAS, adam_w_mode=True, do_bias_correction=True, amsgrad=False),
-        "RMSprop": positional(lr=0.001, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0.0, centered=False),
-        "SGD": positional(lr=0.001, momentum=0.0, weight_decay=0.0) + keyword(dampening=0.0, nesterov=False, maximize=False),
+        "Adagrad": positional(
+            lr=0.001, lr_decay=0.0, weight_decay=0, initial_accumulator_value=0.0, eps=1e-10, contiguous_params=False
+        ),
+        "Adam": positional(**BETAS, amsgrad=False, do_bias_correction=True, **SWITCHES),
+        "AdamW": positional(**BETAS, amsgrad=False, do_bias_correction=True, **SWITCHES),
+        "LAMB": positional(**BETAS, adam_w_mode=True, do_bias_correction=True, amsgrad=False, contiguous_params=False),
+        "RMSprop": positional(
+            lr=0.001, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0.0, centered=False, contiguous_params=False
+        ),
+        "SGD": positional(lr=0.001, momentum=0.0, weight_decay=0.0)
+        + keyword(dampening=0.0, nesterov=False, maximize=False, contiguous_params=False, fused=False),
     },
     "openseq2seq": {
         "NovoGrad": positional(
@@ -164,7 +170,7 @@ def test_an_error_about_a_pair_of_betas_names_it(system: str, name: str, wrong: 
 @pytest.mark.parametrize(("system", "name"), RULES)
 def test_flags_are_booleans(system: str, name: str) -> None:
     for parameter, _, value in SIGNATURES[system][name]:
-        if type(value) is bool and parameter not in torch.WHY:
+        if type(value) is bool and (system != "torch" or parameter not in torch.WHY):
             with pytest.raises(TypeError, match=f"^{shown(name, parameter)} True or False, got 2$"):
                 make(system, name, **{parameter: 2})
 
@@ -193,6 +199,8 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
         ValueError,
         "Rprop.differentiable is not taken, got True: updates are in place, and no gradient goes through them",
     ),
+    (lambda: torch.Adam(fused=0), ValueError, "Adam.fused is not taken, got 0: each update is one fused pass as it is"),
+    (lambda: torch.Adam(foreach=1), ValueError, "Adam.foreach is not taken, got 1: each update is one fused pass as it is"),
     (lambda: torch.SGD(nesterov=True), ValueError, "SGD.nesterov needs a momentum, got momentum=None"),
     (lambda: torch.SGD(dampening=0.1), ValueError, "SGD.dampening needs a momentum, got momentum=None"),
     (lambda: torch.RMSprop(alpha=1.0), ValueError, "RMSprop.alpha must be in [0, 1), got 1.0"),
@@ -204,13 +212,34 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
         ValueError,
         "Rprop.step_sizes[0] must be at most step_sizes[1], got 50.0 and 1e-06",
     ),
-    (lambda: torch.Adafactor(beta2_decay=0.8), ValueError, "Adafactor.beta2_decay must be in [-inf, 0], got 0.8"),
+    (lambda: torch.Adafactor(beta2_decay=0.8), ValueError, "Adafactor.beta2_decay must be at most 0, got 0.8"),
     (lambda: torch.Adafactor(eps=(None, None)), TypeError, "Adafactor.eps[1] must be a real number in [0, inf) or a scheduler, got None (NoneType)"),
     (lambda: torch.Adafactor(eps=1e-3), TypeError, "Adafactor.eps must be a pair, got 0.001"),
     (
         lambda: torch.Muon(adjust_lr_fn="rms"),
         ValueError,
         "Muon.adjust_lr_fn must be 'original', 'match_rms_adamw' or None, got 'rms'",
+    ),
+    (
+        lambda: torch.Muon(adjust_lr_fn=["original"]),
+        ValueError,
+        "Muon.adjust_lr_fn must be 'original', 'match_rms_adamw' or None, got ['original']",
+    ),
+    (lambda: torch.Muon(ns_coefficients=(1, 2, math.inf)), ValueError, "Muon.ns_coefficients must be finite, got inf"),
+    (
+        lambda: torch.Muon(ns_coefficients=(1, 2, "3")),
+        TypeError,
+        "Muon.ns_coefficients must be a finite number, got '3' (str)",
+    ),
+    (
+        lambda: torch.Adafactor(beta2_decay="1"),
+        TypeError,
+        "Adafactor.beta2_decay must be a real number at most 0, got '1' (str)",
+    ),
+    (
+        lambda: tensorlayerx.ClipGradByValue("1"),
+        TypeError,
+        "ClipGradByValue.clip_min must be a finite number or a scheduler, got '1' (str)",
     ),
     (lambda: torch.Muon(ns_coefficients=(1, 2)), ValueError, "Muon.ns_coefficients must be three numbers, got (1, 2)"),
     (lambda: torch.Muon(ns_steps=-1), ValueError, "Muon.ns_steps must be an integer of at least 0, got -1"),
@@ -239,6 +268,16 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
         "SGD.ema_momentum is not there yet, got 0.9; leave it out, and average the weights after each update",
     ),
     (
+        lambda: keras.SGD(ema_momentum=np.array([1, 2])),
+        NotImplementedError,
+        "SGD.ema_momentum is not there yet, got array([1, 2]); leave it out, and average the weights after each update",
+    ),
+    (
+        lambda: keras.SGD(loss_scale_factor=2),
+        NotImplementedError,
+        "SGD.loss_scale_factor is not there yet, got 2; leave it out, and divide the gradients before the update",
+    ),
+    (
         lambda: keras.SGD(ema_overwrite_frequency=3),
         NotImplementedError,
         "SGD.ema_overwrite_frequency is not there yet, got 3; leave it out, and average the weights after each update",
@@ -260,15 +299,21 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
         "AdamW.weight_decay must be a number or a scheduler, got None; the rule without one is Adam",
     ),
     (lambda: keras.Ftrl(learning_rate=0.0), ValueError, "Ftrl.learning_rate must be in (0, inf), got 0.0"),
-    (lambda: keras.Ftrl(learning_rate_power=0.5), ValueError, "Ftrl.learning_rate_power must be in [-inf, 0], got 0.5"),
+    (lambda: keras.Ftrl(learning_rate_power=0.5), ValueError, "Ftrl.learning_rate_power must be at most 0, got 0.5"),
     (
         lambda: keras.Ftrl(l2_regularization_strength=-1),
         ValueError,
         "Ftrl.l2_regularization_strength must be in [0, inf), got -1",
     ),
-    (lambda: keras.Adafactor(beta_2_decay=0.8), ValueError, "Adafactor.beta_2_decay must be in [-inf, 0], got 0.8"),
+    (lambda: keras.Adafactor(beta_2_decay=0.8), ValueError, "Adafactor.beta_2_decay must be at most 0, got 0.8"),
     (lambda: keras.Muon(exclude_layers="dense"), TypeError, "Muon.exclude_layers must be a list of patterns, got 'dense'"),
     (lambda: keras.Muon(exclude_layers=[1]), TypeError, "Muon.exclude_layers must be a list of patterns, got [1]"),
+    (lambda: keras.Muon(exclude_layers=5), TypeError, "Muon.exclude_layers must be a list of patterns, got 5"),
+    (
+        lambda: keras.Muon(exclude_layers=["dense", "[a"]),
+        ValueError,
+        "Muon.exclude_layers must hold regular expressions, got '[a': unterminated character set at position 0",
+    ),
     (lambda: keras.Muon(adam_beta_2=1.0), ValueError, "Muon.adam_beta_2 must be in [0, 1), got 1.0"),
     (lambda: keras.Muon(adam_weight_decay=-1.0), ValueError, "Muon.adam_weight_decay must be in [0, inf), got -1.0"),
     (lambda: keras.Muon(adam_lr_ratio=0), ValueError, "Muon.adam_lr_ratio must be in (0, inf), got 0"),
@@ -277,6 +322,37 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: mxnet_jl.SGD(grad_clip=-1), ValueError, "SGD.grad_clip must be in (0, inf), got -1"),
     (lambda: mxnet_jl.SGD(lr_scheduler=0.1), TypeError, "SGD.lr_scheduler must be a scheduler or None, got 0.1"),
     (lambda: mxnet_jl.Nadam(momentum_scheduler=0.9), TypeError, "Nadam.momentum_scheduler must be a scheduler or None, got 0.9"),
+    (
+        lambda: mxnet_jl.Nadam(momentum_scheduler=mxnet_jl.Momentum.Null()),
+        ValueError,
+        "Nadam.momentum_scheduler is not taken, got Null(): a Nadam needs a momentum; leave momentum_scheduler out for its own",
+    ),
+    (
+        lambda: mxnet_jl.SGD(lr="junk", lr_scheduler=mxnet_jl.LearningRate.Fixed(0.1)),
+        TypeError,
+        "SGD.lr must be a real number in [0, inf) or a scheduler, got 'junk' (str)",
+    ),
+    (
+        lambda: mxnet_jl.ADAM(lr=-1, lr_scheduler=mxnet_jl.LearningRate.Fixed(0.1)),
+        ValueError,
+        "ADAM.lr must be in [0, inf), got -1",
+    ),
+    (
+        lambda: mxnet_jl.SGD(momentum="junk", momentum_scheduler=mxnet_jl.Momentum.Fixed(0.1)),
+        TypeError,
+        "SGD.momentum must be a real number in [0, 1] or a scheduler, got 'junk' (str)",
+    ),
+    (
+        lambda: mxnet_jl.SGD(momentum=2, momentum_scheduler=mxnet_jl.Momentum.Fixed(0.1)),
+        ValueError,
+        "SGD.momentum must be in [0, 1], got 2",
+    ),
+    (lambda: mxnet_jl.Momentum.Fixed(2), ValueError, "Momentum.Fixed.value must be in [0, 1], got 2"),
+    (
+        lambda: mxnet_jl.Momentum.Fixed("x"),
+        TypeError,
+        "Momentum.Fixed.value must be a real number in [0, 1], got 'x' (str)",
+    ),
     (lambda: mxnet_jl.ADAM(beta1=1.0), ValueError, "ADAM.beta1 must be in [0, 1), got 1.0"),
     (lambda: mxnet_jl.LearningRate.Exp(0.1, gamma=1.0), ValueError, "LearningRate.Exp.gamma must be in (0, 1), got 1.0"),
     (lambda: mxnet_jl.LearningRate.Fixed(-1), ValueError, "LearningRate.Fixed.rate must be in [0, inf), got -1"),
@@ -286,6 +362,8 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
         "LearningRate.Inv.decay_on_iteration must be True or False, got 1",
     ),
     (lambda: mxnet_jl.Momentum.NadamScheduler(mu0=1.0), ValueError, "Momentum.NadamScheduler.mu0 must be in [0, 1), got 1.0"),
+    (lambda: tensorlayerx.Adam(learning_rate=0.1), TypeError, "Adam takes no learning_rate: TensorLayerX calls it lr"),
+    (lambda: tensorlayerx.LARS(learning_rate=0.1), TypeError, "LARS takes no learning_rate: TensorLayerX calls it lr"),
     (lambda: tensorlayerx.Adam(beta_2=1.0), ValueError, "Adam.beta_2 must be in [0, 1), got 1.0"),
     (
         lambda: tensorlayerx.Adam(grad_clip=tensorlayerx.ClipByGlobalNorm(1.0)),
@@ -302,12 +380,22 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: tensorlayerx.ClipByGlobalNorm(-1), ValueError, "ClipByGlobalNorm.clip_norm must be in (0, inf), got -1"),
     (lambda: tensorlayerx.Lamb(0.1), TypeError, "Lamb() takes 0 positional arguments but 1 was given"),
     (lambda: tensorlayerx.Lamb(lamb_weight_decay=-1), ValueError, "Lamb.lamb_weight_decay must be in [0, inf), got -1"),
-    (lambda: tensorlayerx.Ftrl(lr_power=1), ValueError, "Ftrl.lr_power must be in [-inf, 0], got 1"),
+    (lambda: tensorlayerx.Ftrl(lr_power=1), ValueError, "Ftrl.lr_power must be at most 0, got 1"),
     (lambda: oneflow.Adam(betas=(0.9, 1)), ValueError, "Adam.betas[1] must be in [0, 1), got 1"),
     (
         lambda: oneflow.RMSprop(momentum=0.9),
         ValueError,
         "RMSprop.momentum is not taken, got 0.9: OneFlow has none but 0; updaters.RMSProp(momentum=...) has",
+    ),
+    (
+        lambda: oneflow.SGD(fused=True),
+        ValueError,
+        "SGD.fused is not taken, got True: each update is one fused pass as it is",
+    ),
+    (
+        lambda: oneflow.Adagrad(contiguous_params=True),
+        ValueError,
+        "Adagrad.contiguous_params is not taken, got True: weights stay where they are",
     ),
     (lambda: oneflow.LAMB(amsgrad=True), ValueError, "LAMB.amsgrad is not taken, got True: OneFlow has none for LAMB"),
     (
@@ -348,6 +436,90 @@ def test_what_is_refused_and_how(call: Callable[[], object], error: type[Excepti
         call()
 
 
+@pytest.mark.parametrize(
+    ("function", "argument", "forgotten"),
+    [
+        (mxnet_jl.SGD, "lr_scheduler", mxnet_jl.LearningRate.Exp),
+        (mxnet_jl.ADAM, "lr_scheduler", mxnet_jl.LearningRate.Fixed),
+        (mxnet_jl.ADAM, "lr", mxnet_jl.LearningRate.Inv),
+        (mxnet_jl.SGD, "lr_scheduler", up.learning_rate.Exp),
+        (mxnet_jl.SGD, "momentum_scheduler", mxnet_jl.Momentum),
+        (mxnet_jl.SGD, "momentum_scheduler", mxnet_jl.Momentum.NadamScheduler),
+        (mxnet_jl.SGD, "momentum", mxnet_jl.Momentum.Null),
+        (mxnet_jl.Nadam, "momentum_scheduler", mxnet_jl.Momentum.NadamScheduler),
+    ],
+)
+def test_a_scheduler_that_was_not_called_is_an_error(function: Any, argument: str, forgotten: Any) -> None:
+    message = f"{function.__name__}.{argument} must be a scheduler, got {forgotten!r} (call it)"
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        function(**{argument: forgotten})
+
+
+def test_a_schedulers_own_function_is_a_scheduler() -> None:
+    schedule = mxnet_jl.SGD(lr=lambda state: 0.1, lr_scheduler=lambda state: 0.2, momentum=None).at(up.OptimizationState())
+    assert (schedule.lr, schedule.momentum) == (0.2, None)
+
+
+PARAMETERS: list[Callable[[], Any]] = [
+    lambda: [np.ones(2)],
+    lambda: iter([np.ones(2)]),
+    lambda: (weight for weight in [np.ones(2)]),
+    lambda: {"w": np.ones(2)},
+    lambda: {"w": np.ones(2)}.items(),
+    lambda: [{"params": [np.ones(2)], "lr": 0.1}],
+    lambda: np.ones(2),
+    list,
+]
+
+
+@pytest.mark.parametrize("parameters", PARAMETERS)
+@pytest.mark.parametrize(("system", "name"), [rule for rule in RULES if rule[0] in ("torch", "oneflow")])
+def test_parameters_in_the_place_of_a_learning_rate_are_an_error(system: str, name: str, parameters: Any) -> None:
+    function = getattr(MODULES[system], name)
+    for call in (lambda: function(parameters(), lr=0.1), lambda: function(parameters()), lambda: function(params=parameters())):
+        with pytest.raises(TypeError, match=rf"^{system}\.{name} takes no params: give each weight with its gradient to "):
+            call()
+
+
+def test_what_is_no_parameters_is_a_learning_rate_or_a_plain_error() -> None:
+    class Schedule(list[float]):
+        def __call__(self, state: up.OptimizationState) -> float:
+            return self[state.epoch]
+
+    schedule = Schedule([0.1, 0.2])
+    assert torch.Adam(schedule).lr is schedule
+    for wrong in ("0.1", np.array(0.1)):
+        with pytest.raises(TypeError, match=r"^Adam\.lr must be a real number"):
+            torch.Adam(wrong)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_functions_keep_their_names_and_documentation() -> None:
+    for system in ("torch", "oneflow", "tensorlayerx"):
+        for name in MODULES[system].__all__:
+            function = getattr(MODULES[system], name)
+            assert (function.__name__, function.__module__) == (name, f"updaters.compat.{system}")
+            assert ">>>" in function.__doc__
+
+
+def test_keras_loss_scale_of_one_is_none() -> None:
+    assert keras.Adam(loss_scale_factor=1.0) == keras.Adam(loss_scale_factor=1) == keras.Adam()
+
+
+def test_keras_muons_patterns_may_come_one_by_one() -> None:
+    assert keras.Muon(exclude_layers=(name for name in ("a", "b"))) == keras.Muon(exclude_layers=["a", "b"])  # type: ignore[arg-type]
+
+
+def test_an_error_of_keras_muons_adam_names_the_argument_that_was_given() -> None:
+    def wrong(state: up.OptimizationState) -> float:
+        return -1.0
+
+    named = {"learning_rate": wrong, "adam_weight_decay": wrong}
+    for argument, scheduler in named.items():
+        update = up.get_updater(keras.Muon(**{argument: scheduler}, adam_lr_ratio=2))
+        with pytest.raises(ValueError, match=rf"^Muon\.{argument} must be in \[0, inf\), got -1\.0 from <function"):
+            update("b", np.ones(2), np.ones(2))
+
+
 def test_zero_is_off_where_the_system_says_so() -> None:
     for optimizer in (torch.SGD(0.1), keras.SGD(0.1, clipnorm=0, weight_decay=0.0), mxnet_jl.SGD(weight_decay=0)):
         assert (optimizer.momentum, optimizer.weight_decay, optimizer.grad_clip, optimizer.transforms) == (None, None, None, ())
@@ -358,6 +530,24 @@ def test_zero_is_off_where_the_system_says_so() -> None:
 def test_larc_comes_after_what_the_gradient_goes_through_already() -> None:
     optimizer = tensorlayerx.SGD(grad_clip=tensorlayerx.ClipGradByNorm(1.0))
     assert openseq2seq.LARC(optimizer, 0.1).transforms == (up.transforms.ClipByNorm(1.0), up.transforms.LARC(0.1))
+
+
+@pytest.mark.parametrize("optimizer", [up.Muon(0.1, otherwise=up.SGD(0.1)), keras.Muon(0.1), up.Muon(otherwise=keras.Muon())])
+def test_larc_is_for_the_weights_of_the_other_rule_too(optimizer: up.Muon) -> None:
+    larc = openseq2seq.LARC(optimizer, 0.1)
+    rules: list[Any] = [larc]
+    while getattr(rules[-1], "otherwise", None):
+        rules.append(rules[-1].otherwise)
+    assert [rule.transforms for rule in rules] == [(up.transforms.LARC(0.1),)] * len(rules)
+    assert len(rules) > 1
+    assert getattr(optimizer.otherwise, "transforms", None) == ()
+
+
+def test_a_vector_beside_muons_matrices_is_scaled_by_larc() -> None:
+    weight = np.array([3.0, 4.0])
+    update = up.get_updater(openseq2seq.LARC(up.Muon(otherwise=up.SGD(1.0)), 0.1, larc_mode="scale"))
+    update("b", np.array([0.0, 2.0]), weight)
+    np.testing.assert_allclose(weight, [3.0, 3.5], rtol=1e-6)
 
 
 # Rules of their own
@@ -389,6 +579,8 @@ def test_adafactors_own_epsilon_is_the_precision_of_each_weights_dtype() -> None
         (("Layers", 3, "kernel"), True),
         (3, True),
         ("head", False),
+        (("model", "layers", 3, "kernel"), False),
+        ("model/head", True),
     ],
 )
 def test_keras_muon_reads_an_index_as_a_path(index: Any, muon: bool) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import updaters as up
 from tests.golden import Case
-from tests.make_parity import PAGE, is_current, page
+from tests.make_parity import PAGE, errors_of, is_current, page
 from tests.parity import COMPARED, GOLDEN, MODULES, NOT_YET, Compared, golden_error, oracle_error
 
 
@@ -34,6 +34,30 @@ def test_every_function_is_compared() -> None:
 
 def test_the_page_says_what_is_measured() -> None:
     assert is_current(PAGE.read_text(encoding="utf-8"), page()), "run python tests/make_parity.py"
+
+
+@pytest.mark.parametrize(
+    ("measured", "current"),
+    [
+        ("Adam < 1e-13; < 1e-8 as it is", True),
+        ("Adam < 1e-12; < 1e-7 as it is", True),
+        ("Adam < 1e-14; < 1e-9 as it is", True),
+        ("Adam < 1e-11; < 1e-8 as it is", False),
+        ("Adam < 1e-13; < 1e-6 as it is", False),
+        ("Adam < 1e-13; < 1e-10 as it is", False),
+        ("Adam < 1e1; < 1e-8 as it is", False),
+        ("Adam < 1e-13;  as it is", False),
+        ("Adam < 1e-13< 1e-13; < 1e-8 as it is", False),
+        ("Adam < 1e-13; < 1e-8 as it will be", False),
+    ],
+)
+def test_a_page_that_says_more_or_less_than_is_measured_is_not_current(measured: str, current: bool) -> None:
+    assert is_current("Adam < 1e-13; < 1e-8 as it is", measured) is current
+
+
+def test_a_function_that_is_compared_with_nothing_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^torch\.LBFGS is compared with nothing"):
+        errors_of("torch", "LBFGS")
 
 
 # After three updates of [1, -2], in float64, with the system's own numbers for all that is not given.

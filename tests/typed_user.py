@@ -1,5 +1,7 @@
 """A user's script that builds every optimizer and schedule, for type checkers to read; `make lint` has mypy do so."""
 
+from typing import TYPE_CHECKING
+
 import attrs
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +71,12 @@ optimizers: list[up.Optimizer] = [
     oneflow.LAMB(rate, betas=(0.8, 0.9), adam_w_mode=False),
     openseq2seq.LARC(openseq2seq.NovoGrad(rate), larc_eta=0.001, larc_mode="clip"),
 ]
+adam: up.Adam = torch.Adam(0.1)
+lamb: up.LAMB = oneflow.LAMB(lr=0.1)
+if TYPE_CHECKING:
+    torch.Adam(betas=0.9)  # type: ignore[arg-type]  # functions keep the types of their arguments
+    oneflow.Adam([np.ones(3)])  # type: ignore[arg-type]
+    tensorlayerx.Adam(learning_rate=0.1)  # type: ignore[call-arg]
 
 state = up.OptimizationState(batch_size=2, epoch=0, batch=0, iteration=0)
 weights: dict[str, npt.NDArray[np.float32]] = {"w": np.zeros(3, np.float32)}

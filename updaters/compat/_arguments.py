@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any, NoReturn, TypeVar
 
@@ -15,6 +15,19 @@ from updaters.protocols import Schedulable, read
 from updaters.state import OptimizationState
 
 T = TypeVar("T")
+
+WORDS = {"a real number in [-inf, inf)": "a finite number", "in [-inf, inf)": "finite"}
+
+
+@attrs.frozen
+class Nonpositive(Interval):
+    """The numbers of at most 0."""
+
+    low: float = -math.inf
+    high: float = 0.0
+
+    def __str__(self) -> str:
+        return "at most 0"
 
 
 def build(rule: type[T], called: str, names: Mapping[str, str], /, **fields: Any) -> T:
@@ -31,6 +44,8 @@ def build(rule: type[T], called: str, names: Mapping[str, str], /, **fields: Any
     except (TypeError, ValueError) as error:
         what, got, value = str(error).partition(", got ")
         what = re.sub(rf"^{rule.__name__}\.", f"{called}.", what)
+        for interval, word in WORDS.items():
+            what = what.replace(interval, word)
         what = re.sub(r"\w+", lambda word: names.get(word[0], word[0]), what)
         raise type(error)(what + got + value) from None
 
@@ -56,12 +71,23 @@ def switch(value: object, name: str) -> bool:
 
 def negated(value: object, name: str) -> float:
     """The negative of `value`, which must be at most 0."""
-    return -number(value, name, Interval(-math.inf, 0.0))
+    return -number(value, name, Nonpositive())
 
 
 def doubled(value: object, name: str) -> float:
     """Twice `value`, which must be at least 0."""
     return 2 * number(value, name, NONNEGATIVE)
+
+
+def check_no_params(called: str, args: tuple[object, ...], options: Mapping[str, object]) -> None:
+    """Raise where parameters are given, which the systems' own functions take first."""
+    first = args[0] if args else None
+    are_many = isinstance(first, Iterable) and not callable(first) and not isinstance(first, str)
+    if "params" in options or (are_many and getattr(first, "ndim", 1) != 0):
+        raise TypeError(
+            f"{called} takes no params: give each weight with its gradient to get_updater(...)(index, grad, weight); "
+            "a group with arguments of its own is an updater of its own"
+        )
 
 
 def refuse(name: str, value: object, why: str) -> NoReturn:
@@ -76,10 +102,17 @@ def not_yet(name: str, value: object, instead: str) -> NoReturn:
 
 @attrs.frozen
 class Scaled:
-    """A hyperparameter times a number."""
+    """A hyperparameter times a number.
+
+    Attributes:
+        value: the hyperparameter.
+        factor: the number.
+        name: the argument that the hyperparameter came from, for errors.
+    """
 
     value: Schedulable
     factor: float
+    name: str = attrs.field(repr=False)
 
     def __call__(self, state: OptimizationState, /) -> float:
-        return self.factor * read(self.value, state, "a number", NONNEGATIVE)
+        return self.factor * read(self.value, state, self.name, NONNEGATIVE)

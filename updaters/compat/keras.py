@@ -3,14 +3,15 @@
 `keras.optimizers.Adam(1e-3)` and its `apply(grads, variables)` become `update = updaters.get_updater(keras.Adam(1e-3))` and
 `update.step(grads, weights)`, with `from updaters.compat import keras`.
 
-A learning rate may be a scheduler, any callable `state -> float`, in the place of a `LearningRateSchedule`. All rules have:
+Arguments are as `keras.optimizers` has them, and what a docstring here says nothing about is what it is there. A learning rate
+may be a scheduler, any callable `state -> float`, in the place of a `LearningRateSchedule`. All rules have:
 
 - `weight_decay`: decoupled, `w = w - learning_rate * weight_decay * w` before the rule, or None for none;
 - `clipnorm`, the bound of each gradient's norm, or `clipvalue`, that of its elements; None or 0 for none. Negative ones, which
   do nothing in Keras, are errors.
 
 t counts a weight's own updates, where Keras counts the optimizer's: the two differ for weights that have no gradient at times.
-Yet to come are `global_clipnorm`, `use_ema`, `ema_momentum`, `ema_overwrite_frequency`, `loss_scale_factor`,
+Yet to come are `global_clipnorm`, `use_ema`, `ema_momentum`, `ema_overwrite_frequency`, `loss_scale_factor` but for 1,
 `gradient_accumulation_steps`, and other settings for some weights, Keras's `exclude_from_weight_decay`. A `name` there is none.
 Numbers are those of float64 variables.
 """
@@ -18,7 +19,8 @@ Numbers are those of float64 variables.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import Any
 
 import attrs
@@ -61,7 +63,7 @@ INSTEAD = {
 
 def _shared(
     called: str, weight_decay: Schedulable | None, clipnorm: Schedulable | None, clipvalue: Schedulable | None,
-    global_clipnorm: None, use_ema: bool, ema_momentum: float, ema_overwrite_frequency: None, loss_scale_factor: None,
+    global_clipnorm: None, use_ema: bool, ema_momentum: float, ema_overwrite_frequency: None, loss_scale_factor: float | None,
     gradient_accumulation_steps: None, name: None,
 ) -> dict[str, Any]:  # fmt: skip
     """The fields for the arguments that all rules have."""
@@ -74,11 +76,11 @@ def _shared(
         "use_ema": (switch(use_ema, f"{called}.use_ema"), False),
         "ema_momentum": (ema_momentum, 0.99),
         "ema_overwrite_frequency": (ema_overwrite_frequency, None),
-        "loss_scale_factor": (loss_scale_factor, None),
+        "loss_scale_factor": (loss_scale_factor, None if loss_scale_factor is None else 1.0),
         "gradient_accumulation_steps": (gradient_accumulation_steps, None),
     }
     for option, (value, off) in to_come.items():
-        if value != off:
+        if value is not off and not (isinstance(value, Real) and value == off):
             not_yet(f"{called}.{option}", value, INSTEAD[option])
     if name is not None:
         refuse(f"{called}.name", name, "an optimizer has no name here")
@@ -95,7 +97,7 @@ def SGD(
     learning_rate: Schedulable = 0.01, momentum: Schedulable = 0.0, nesterov: bool = False,
     weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
     global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: None = None, gradient_accumulation_steps: None = None, name: None = None,
+    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
 ) -> rules.SGD:  # fmt: skip
     """Keras's SGD.
 
@@ -121,7 +123,7 @@ def RMSprop(
     learning_rate: Schedulable = 0.001, rho: Schedulable = 0.9, momentum: Schedulable = 0.0, epsilon: Schedulable = 1e-7,
     centered: bool = False, weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None,
     clipvalue: Schedulable | None = None, global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99,
-    ema_overwrite_frequency: None = None, loss_scale_factor: None = None, gradient_accumulation_steps: None = None,
+    ema_overwrite_frequency: None = None, loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None,
     name: None = None,
 ) -> rules.RMSProp:  # fmt: skip
     """Keras's RMSprop.
@@ -147,7 +149,7 @@ def Adam(
     learning_rate: Schedulable = 0.001, beta_1: Schedulable = 0.9, beta_2: Schedulable = 0.999, epsilon: Schedulable = 1e-7,
     amsgrad: bool = False, weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None,
     clipvalue: Schedulable | None = None, global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99,
-    ema_overwrite_frequency: None = None, loss_scale_factor: None = None, gradient_accumulation_steps: None = None,
+    ema_overwrite_frequency: None = None, loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None,
     name: None = None,
 ) -> rules.Adam:  # fmt: skip
     """Keras's Adam.
@@ -173,7 +175,7 @@ def AdamW(
     learning_rate: Schedulable = 0.001, weight_decay: Schedulable = 0.004, beta_1: Schedulable = 0.9,
     beta_2: Schedulable = 0.999, epsilon: Schedulable = 1e-7, amsgrad: bool = False, clipnorm: Schedulable | None = None,
     clipvalue: Schedulable | None = None, global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99,
-    ema_overwrite_frequency: None = None, loss_scale_factor: None = None, gradient_accumulation_steps: None = None,
+    ema_overwrite_frequency: None = None, loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None,
     name: None = None,
 ) -> rules.AdamW:  # fmt: skip
     """Keras's AdamW: its Adam, with a decay that is on.
@@ -199,7 +201,7 @@ def Adadelta(
     learning_rate: Schedulable = 0.001, rho: Schedulable = 0.95, epsilon: Schedulable = 1e-7,
     weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
     global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: None = None, gradient_accumulation_steps: None = None, name: None = None,
+    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
 ) -> rules.Adadelta:  # fmt: skip
     """Keras's Adadelta.
 
@@ -223,7 +225,7 @@ def Adagrad(
     learning_rate: Schedulable = 0.001, initial_accumulator_value: Schedulable = 0.1, epsilon: Schedulable = 1e-7,
     weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
     global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: None = None, gradient_accumulation_steps: None = None, name: None = None,
+    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
 ) -> rules.Adagrad:  # fmt: skip
     """Keras's Adagrad.
 
@@ -248,7 +250,7 @@ def Adamax(
     learning_rate: Schedulable = 0.001, beta_1: Schedulable = 0.9, beta_2: Schedulable = 0.999, epsilon: Schedulable = 1e-7,
     weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
     global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: None = None, gradient_accumulation_steps: None = None, name: None = None,
+    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
 ) -> rules.Adamax:  # fmt: skip
     """Keras's Adamax.
 
@@ -273,7 +275,7 @@ def Adafactor(
     epsilon_2: Schedulable = 1e-3, clip_threshold: Schedulable = 1.0, relative_step: bool = True,
     weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
     global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: None = None, gradient_accumulation_steps: None = None, name: None = None,
+    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
 ) -> rules.Adafactor:  # fmt: skip
     """Keras's Adafactor.
 
@@ -301,7 +303,7 @@ def Nadam(
     learning_rate: Schedulable = 0.001, beta_1: Schedulable = 0.9, beta_2: Schedulable = 0.999, epsilon: Schedulable = 1e-7,
     weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
     global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: None = None, gradient_accumulation_steps: None = None, name: None = None,
+    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
 ) -> rules.Nadam:  # fmt: skip
     """Keras's Nadam.
 
@@ -328,8 +330,8 @@ def Ftrl(
     l1_regularization_strength: Schedulable = 0.0, l2_regularization_strength: float = 0.0,
     l2_shrinkage_regularization_strength: float = 0.0, beta: Schedulable = 0.0, weight_decay: Schedulable | None = None,
     clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None, global_clipnorm: None = None,
-    use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None, loss_scale_factor: None = None,
-    gradient_accumulation_steps: None = None, name: None = None,
+    use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
+    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
 ) -> rules.Ftrl:  # fmt: skip
     """Keras's Ftrl.
 
@@ -358,7 +360,7 @@ def Lion(
     learning_rate: Schedulable = 0.001, beta_1: Schedulable = 0.9, beta_2: Schedulable = 0.99,
     weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
     global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: None = None, gradient_accumulation_steps: None = None, name: None = None,
+    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
 ) -> rules.Lion:  # fmt: skip
     """Keras's Lion.
 
@@ -380,7 +382,7 @@ def Lamb(
     learning_rate: Schedulable = 0.001, beta_1: Schedulable = 0.9, beta_2: Schedulable = 0.999, epsilon: Schedulable = 1e-7,
     weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
     global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: None = None, gradient_accumulation_steps: None = None, name: None = None,
+    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
 ) -> rules.LAMB:  # fmt: skip
     """Keras's Lamb.
 
@@ -417,15 +419,28 @@ class MuonOfPaths(rules.Muon):
         return super().for_weight(index, shape, dtype)
 
 
+def _patterns(name: str, patterns: object) -> tuple[str, ...]:
+    """The patterns, each of which must be a regular expression."""
+    several = tuple(patterns) if isinstance(patterns, Iterable) and not isinstance(patterns, str) else (None,)
+    if not all(isinstance(pattern, str) for pattern in several):
+        raise TypeError(f"{name} must be a list of patterns, got {patterns!r}")
+    for pattern in several:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{name} must hold regular expressions, got {pattern!r}: {error}") from None
+    return several
+
+
 def Muon(
     learning_rate: Schedulable = 0.001, adam_beta_1: Schedulable = 0.9, adam_beta_2: Schedulable = 0.999,
     adam_weight_decay: Schedulable | None = 0.004, epsilon: Schedulable = 1e-7, weight_decay: Schedulable | None = 0.004,
     clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None, global_clipnorm: None = None,
-    use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None, loss_scale_factor: None = None,
-    gradient_accumulation_steps: None = None, name: None = None, exclude_layers: Sequence[str] | None = None,
-    exclude_embeddings: bool = True, muon_a: float = 3.4445, muon_b: float = -4.775, muon_c: float = 2.0315,
-    adam_lr_ratio: float = 1, momentum: float = 0.95, ns_steps: int = 5, nesterov: bool = True,
-    rms_rate: Schedulable | None = 0.2,
+    use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
+    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
+    exclude_layers: Sequence[str] | None = None, exclude_embeddings: bool = True, muon_a: float = 3.4445,
+    muon_b: float = -4.775, muon_c: float = 2.0315, adam_lr_ratio: float = 1, momentum: float = 0.95, ns_steps: int = 5,
+    nesterov: bool = True, rms_rate: Schedulable | None = 0.2,
 ) -> rules.Muon:  # fmt: skip
     """Keras's Muon: Muon for matrices, and Adam for all else and for what is excluded.
 
@@ -433,6 +448,9 @@ def Muon(
     whatever case, unless `exclude_embeddings` is False, and those in which a pattern of `exclude_layers` is found. Adam's
     learning rate is `adam_lr_ratio` times the other, its decay takes the other as it is, and `epsilon` is Adam's. Norms are
     float64, where Keras's are float32 even for float64 variables: 2e-8 apart after 45 updates.
+
+    Lists have no paths: `update.step([...], [...])` counts the weights, and a number is no embedding and matches a pattern
+    as its digits do. Give mappings, by the paths.
 
     Example:
         >>> from updaters.compat import keras
@@ -446,10 +464,7 @@ def Muon(
         "Muon", weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum, ema_overwrite_frequency,
         loss_scale_factor, gradient_accumulation_steps, name,
     )  # fmt: skip
-    if exclude_layers is None:
-        exclude_layers = ()
-    if isinstance(exclude_layers, str) or not all(isinstance(pattern, str) for pattern in exclude_layers):
-        raise TypeError(f"Muon.exclude_layers must be a list of patterns, got {exclude_layers!r}")
+    excluded = _patterns("Muon.exclude_layers", () if exclude_layers is None else exclude_layers)
     ratio = number(adam_lr_ratio, "Muon.adam_lr_ratio", POSITIVE)
     kept = number(momentum, "Muon.momentum", BELOW_ONE)
     strength = unless_zero(adam_weight_decay)
@@ -459,11 +474,11 @@ def Muon(
         epsilon_hat=True, **shared | {"weight_decay": strength},
     )  # fmt: skip
     if ratio != 1:
-        of_the_other = None if strength is None else Scaled(strength, 1 / ratio)
-        adam = attrs.evolve(adam, lr=Scaled(learning_rate, ratio), weight_decay=of_the_other)
+        of_the_other = None if strength is None else Scaled(strength, 1 / ratio, "Muon.adam_weight_decay")
+        adam = attrs.evolve(adam, lr=Scaled(learning_rate, ratio, "Muon.learning_rate"), weight_decay=of_the_other)
     return build(
         MuonOfPaths, "Muon", NAMES | {"iterations": "ns_steps", "polynomial": "muon_a, muon_b, muon_c"}, lr=learning_rate,
         momentum=kept, nesterov=nesterov, otherwise=adam, scale="none" if rms_rate is None else "rms",
         rms_rate=0.0 if rms_rate is None else rms_rate, polynomial=(muon_a, muon_b, muon_c), iterations=ns_steps,
-        epsilon=(1 - kept) * 1e-7, exclude_layers=tuple(exclude_layers), exclude_embeddings=exclude_embeddings, **shared,
+        epsilon=(1 - kept) * 1e-7, exclude_layers=excluded, exclude_embeddings=exclude_embeddings, **shared,
     )  # fmt: skip

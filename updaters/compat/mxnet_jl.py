@@ -14,11 +14,13 @@ serve SGD and Nadam alike.
 
 from __future__ import annotations
 
+from inspect import isfunction
 from typing import Any
 
 from updaters import learning_rate, momentum
 from updaters import optimizers as rules
-from updaters.compat._arguments import build, switch, unless_zero
+from updaters.checks import NONNEGATIVE, UNIT, Interval, number
+from updaters.compat._arguments import build, refuse, switch, unless_zero
 from updaters.protocols import LearningRateScheduler, MomentumScheduler, Schedulable
 
 __all__ = ["ADAM", "SGD", "AdaDelta", "AdaGrad", "AdaMax", "LearningRate", "Momentum", "Nadam", "RMSProp"]
@@ -29,19 +31,24 @@ def _shared(
 ) -> dict[str, Any]:
     """The fields for the arguments that all rules have."""
     return {
-        "lr": _chosen(lr_scheduler, lr, f"{called}.lr_scheduler"),
+        "lr": _chosen(called, "lr", lr_scheduler, lr, NONNEGATIVE),
         "grad_clip": unless_zero(grad_clip),
         "weight_decay": unless_zero(weight_decay),
         "gradient": "sum",
     }
 
 
-def _chosen(scheduler: Any, number: Any, name: str) -> Any:
-    """The scheduler, or the number where there is none."""
+def _chosen(called: str, name: str, scheduler: Any, value: Any, interval: Interval) -> Any:
+    """The scheduler, or the value where there is none; both are checked."""
+    for argument, given in ((f"{called}.{name}_scheduler", scheduler), (f"{called}.{name}", value)):
+        if isinstance(given, type) or (isfunction(given) and given.__module__ == __name__):
+            raise TypeError(f"{argument} must be a scheduler, got {given!r} (call it)")
     if scheduler is None:
-        return number
-    if not callable(scheduler) or isinstance(scheduler, type):
-        raise TypeError(f"{name} must be a scheduler or None, got {scheduler!r}")
+        return value
+    if not callable(scheduler):
+        raise TypeError(f"{called}.{name}_scheduler must be a scheduler or None, got {scheduler!r}")
+    if value is not None and not callable(value):
+        number(value, f"{called}.{name}", interval, kinds=" or a scheduler")
     return scheduler
 
 
@@ -97,7 +104,7 @@ class Momentum:
     @staticmethod
     def Fixed(value: float, /) -> momentum.Fixed:
         """The same momentum always."""
-        return build(momentum.Fixed, "Momentum.Fixed", {}, value=value)
+        return momentum.Fixed(number(value, "Momentum.Fixed.value", UNIT))
 
     @staticmethod
     def NadamScheduler(*, mu0: float = 0.99, delta: float = 0.004, gamma: float = 0.5, alpha: float = 0.96) -> momentum.Nadam:
@@ -119,7 +126,7 @@ def SGD(
         >>> mxnet_jl.SGD(lr=0.1, momentum=0.9)
         SGD(lr=0.1, momentum=0.9, weight_decay=0.0001, gradient='sum')
     """
-    kept = _chosen(momentum_scheduler, unless_zero(momentum), "SGD.momentum_scheduler")
+    kept = _chosen("SGD", "momentum", momentum_scheduler, unless_zero(momentum), UNIT)
     return build(rules.SGD, "SGD", {}, momentum=kept, **_shared("SGD", lr, lr_scheduler, grad_clip, weight_decay))
 
 
@@ -225,15 +232,19 @@ def Nadam(
     """MXNet.jl's Nadam.
 
     Beta1 is 0.99. The momentum warms up to it by the weight's own updates, where MXNet.jl counts iterations: the same for weights
-    that are updated at each iteration. `momentum_scheduler=Momentum.NadamScheduler(mu0=beta1)` counts iterations here too.
+    that are updated at each iteration. `momentum_scheduler=Momentum.NadamScheduler(mu0=beta1)` counts iterations here too;
+    `Momentum.Null()`, with which there is no Nadam, is an error.
 
     Example:
         >>> from updaters.compat import mxnet_jl
         >>> mxnet_jl.Nadam(weight_decay=0)
         Nadam(lr=0.001, beta1=0.99, gradient='sum')
     """
+    if isinstance(momentum_scheduler, momentum.Null):
+        why = "a Nadam needs a momentum; leave momentum_scheduler out for its own"
+        refuse("Nadam.momentum_scheduler", momentum_scheduler, why)
     return build(
         rules.Nadam, "Nadam", {}, beta1=beta1, beta2=beta2, epsilon=epsilon, momentum_decay=0.004,
-        momentum=_chosen(momentum_scheduler, None, "Nadam.momentum_scheduler"),
+        momentum=_chosen("Nadam", "momentum", momentum_scheduler, None, UNIT),
         **_shared("Nadam", lr, lr_scheduler, grad_clip, weight_decay),
     )  # fmt: skip

@@ -4,23 +4,38 @@
 becomes `from updaters.compat import oneflow as optim`: there is no first argument `params`, since an updater is given each
 weight with its gradient.
 
-Where OneFlow's documentation differs from its kernels, these are the kernels. A learning rate may be a scheduler, any callable
-`state -> float`. t counts a weight's own updates, where OneFlow counts the optimizer's: the two differ for weights that have no
-gradient at times. The keys `clip_grad_max_norm` and `clip_grad_norm_type` of a group of parameters are arguments here, and yet
-to come.
+Arguments are as `oneflow.optim` has them. Where OneFlow's documentation differs from its kernels, these are the kernels. A
+learning rate may be a scheduler, any callable `state -> float`. t counts a weight's own updates, where OneFlow counts the
+optimizer's: the two differ for weights that have no gradient at times. `contiguous_params` and `fused` may be False. The keys
+`clip_grad_max_norm` and `clip_grad_norm_type` of a group of parameters are arguments here, and yet to come.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from updaters import optimizers as rules
-from updaters.compat._arguments import build, not_yet, pair, refuse, switch, unless_zero
+from updaters.compat._arguments import build, check_no_params, not_yet, pair, refuse, switch, unless_zero
 from updaters.protocols import Schedulable
 
 __all__ = ["LAMB", "SGD", "Adagrad", "Adam", "AdamW", "RMSprop"]
 
 NAMES = {"beta1": "betas[0]", "beta2": "betas[1]", "epsilon": "eps", "bias_correction": "do_bias_correction"}
+
+
+WHY = {
+    "contiguous_params": "weights stay where they are",
+    "fused": "each update is one fused pass as it is",
+}
+
+
+def _check_switches(called: str, **switches: object) -> None:
+    """Raise unless those arguments that say how OneFlow runs an update leave it to the library."""
+    for name, value in switches.items():
+        if switch(value, f"{called}.{name}"):
+            refuse(f"{called}.{name}", value, WHY[name])
 
 
 def _check_clips(called: str, **clips: None) -> None:
@@ -34,10 +49,26 @@ def _moments(called: str, betas: Any, eps: Schedulable) -> dict[str, Any]:
     return {"beta1": beta1, "beta2": beta2, "epsilon": eps}
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _without_params(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, with an error of its own where it is given OneFlow's `params`."""
+
+    @wraps(function)
+    def checked(*args: P.args, **options: P.kwargs) -> T:
+        check_no_params(f"oneflow.{function.__name__}", args, options)
+        return function(*args, **options)
+
+    return checked
+
+
+@_without_params
 def Adagrad(
     lr: Schedulable = 0.001, lr_decay: Schedulable = 0.0, weight_decay: Schedulable = 0,
-    initial_accumulator_value: Schedulable = 0.0, eps: Schedulable = 1e-10, *, clip_grad_max_norm: None = None,
-    clip_grad_norm_type: None = None,
+    initial_accumulator_value: Schedulable = 0.0, eps: Schedulable = 1e-10, contiguous_params: bool = False, *,
+    clip_grad_max_norm: None = None, clip_grad_norm_type: None = None,
 ) -> rules.Adagrad:  # fmt: skip
     """OneFlow's Adagrad.
 
@@ -48,6 +79,7 @@ def Adagrad(
         >>> oneflow.Adagrad(0.1, lr_decay=0.01)
         Adagrad(lr=0.1, lr_decay=0.01)
     """
+    _check_switches("Adagrad", contiguous_params=contiguous_params)
     _check_clips("Adagrad", clip_grad_max_norm=clip_grad_max_norm, clip_grad_norm_type=clip_grad_norm_type)
     return build(
         rules.Adagrad, "Adagrad", NAMES | {"initial_accumulator": "initial_accumulator_value"}, lr=lr, lr_decay=lr_decay,
@@ -55,10 +87,11 @@ def Adagrad(
     )  # fmt: skip
 
 
+@_without_params
 def Adam(
     lr: Schedulable = 0.001, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
-    weight_decay: Schedulable = 0, amsgrad: bool = False, do_bias_correction: bool = True, *, clip_grad_max_norm: None = None,
-    clip_grad_norm_type: None = None,
+    weight_decay: Schedulable = 0, amsgrad: bool = False, do_bias_correction: bool = True, contiguous_params: bool = False,
+    fused: bool = False, *, clip_grad_max_norm: None = None, clip_grad_norm_type: None = None,
 ) -> rules.Adam:  # fmt: skip
     """OneFlow's Adam.
 
@@ -69,6 +102,7 @@ def Adam(
         >>> oneflow.Adam(0.1, do_bias_correction=False)
         Adam(lr=0.1, bias_correction=False)
     """
+    _check_switches("Adam", contiguous_params=contiguous_params, fused=fused)
     _check_clips("Adam", clip_grad_max_norm=clip_grad_max_norm, clip_grad_norm_type=clip_grad_norm_type)
     return build(
         rules.Adam, "Adam", NAMES, lr=lr, amsgrad=amsgrad, bias_correction=do_bias_correction,
@@ -76,10 +110,11 @@ def Adam(
     )  # fmt: skip
 
 
+@_without_params
 def AdamW(
     lr: Schedulable = 0.001, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
-    weight_decay: Schedulable = 0, amsgrad: bool = False, do_bias_correction: bool = True, *, clip_grad_max_norm: None = None,
-    clip_grad_norm_type: None = None,
+    weight_decay: Schedulable = 0, amsgrad: bool = False, do_bias_correction: bool = True, contiguous_params: bool = False,
+    fused: bool = False, *, clip_grad_max_norm: None = None, clip_grad_norm_type: None = None,
 ) -> rules.AdamW:  # fmt: skip
     """OneFlow's AdamW.
 
@@ -91,6 +126,7 @@ def AdamW(
         >>> oneflow.AdamW(0.1, weight_decay=0.05)
         AdamW(lr=0.1, weight_decay=0.05)
     """
+    _check_switches("AdamW", contiguous_params=contiguous_params, fused=fused)
     _check_clips("AdamW", clip_grad_max_norm=clip_grad_max_norm, clip_grad_norm_type=clip_grad_norm_type)
     return build(
         rules.AdamW, "AdamW", NAMES, lr=lr, amsgrad=amsgrad, bias_correction=do_bias_correction,
@@ -98,10 +134,11 @@ def AdamW(
     )  # fmt: skip
 
 
+@_without_params
 def LAMB(
     lr: Schedulable = 0.001, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
-    weight_decay: Schedulable = 0, adam_w_mode: bool = True, do_bias_correction: bool = True, amsgrad: bool = False, *,
-    clip_grad_max_norm: None = None, clip_grad_norm_type: None = None,
+    weight_decay: Schedulable = 0, adam_w_mode: bool = True, do_bias_correction: bool = True, amsgrad: bool = False,
+    contiguous_params: bool = False, *, clip_grad_max_norm: None = None, clip_grad_norm_type: None = None,
 ) -> rules.LAMB:  # fmt: skip
     """OneFlow's LAMB.
 
@@ -113,6 +150,7 @@ def LAMB(
         >>> oneflow.LAMB(0.1, weight_decay=0.01)
         LAMB(lr=0.1, epsilon=1e-08, weight_decay=0.01, decay='outside')
     """
+    _check_switches("LAMB", contiguous_params=contiguous_params)
     _check_clips("LAMB", clip_grad_max_norm=clip_grad_max_norm, clip_grad_norm_type=clip_grad_norm_type)
     if switch(amsgrad, "LAMB.amsgrad"):
         refuse("LAMB.amsgrad", amsgrad, "OneFlow has none for LAMB")
@@ -122,9 +160,11 @@ def LAMB(
     )  # fmt: skip
 
 
+@_without_params
 def RMSprop(
     lr: Schedulable = 0.001, alpha: Schedulable = 0.99, eps: Schedulable = 1e-8, weight_decay: Schedulable = 0,
-    momentum: float = 0.0, centered: bool = False, *, clip_grad_max_norm: None = None, clip_grad_norm_type: None = None,
+    momentum: float = 0.0, centered: bool = False, contiguous_params: bool = False, *, clip_grad_max_norm: None = None,
+    clip_grad_norm_type: None = None,
 ) -> rules.RMSProp:  # fmt: skip
     """OneFlow's RMSprop.
 
@@ -135,6 +175,7 @@ def RMSprop(
         >>> oneflow.RMSprop(0.1, centered=True)
         RMSProp(lr=0.1, rho=0.99, epsilon_inside=True, centered=True)
     """
+    _check_switches("RMSprop", contiguous_params=contiguous_params)
     _check_clips("RMSprop", clip_grad_max_norm=clip_grad_max_norm, clip_grad_norm_type=clip_grad_norm_type)
     if unless_zero(momentum) is not None:
         refuse("RMSprop.momentum", momentum, "OneFlow has none but 0; updaters.RMSProp(momentum=...) has")
@@ -144,9 +185,11 @@ def RMSprop(
     )  # fmt: skip
 
 
+@_without_params
 def SGD(
     lr: Schedulable = 0.001, momentum: Schedulable = 0.0, weight_decay: Schedulable = 0.0, *, dampening: Schedulable = 0.0,
-    nesterov: bool = False, maximize: bool = False, clip_grad_max_norm: None = None, clip_grad_norm_type: None = None,
+    nesterov: bool = False, maximize: bool = False, contiguous_params: bool = False, fused: bool = False,
+    clip_grad_max_norm: None = None, clip_grad_norm_type: None = None,
 ) -> rules.SGD:  # fmt: skip
     """OneFlow's SGD.
 
@@ -160,6 +203,7 @@ def SGD(
         >>> oneflow.SGD(0.1, momentum=0.9, dampening=0.1)
         SGD(lr=0.1, momentum=0.9, dampening=0.1, damp_first=True, buffer='gradients')
     """
+    _check_switches("SGD", contiguous_params=contiguous_params, fused=fused)
     _check_clips("SGD", clip_grad_max_norm=clip_grad_max_norm, clip_grad_norm_type=clip_grad_norm_type)
     kept, decay = unless_zero(momentum), unless_zero(weight_decay)
     if switch(maximize, "SGD.maximize") and kept is None:

@@ -70,7 +70,7 @@ def LARC(
     """The optimizer with OpenSeq2Seq's LARC in front: its `larc_params`.
 
     Each gradient is scaled by the ratio of the weight's norm to its own, with no decay in it; a weight of zeros gets
-    the factor `min_update`, as there.
+    the factor `min_update`, as there. Where an optimizer has another one for some weights, as Muon has, both get it.
 
     Example:
         >>> from updaters.compat import openseq2seq
@@ -82,4 +82,11 @@ def LARC(
         transforms.LARC, "LARC", {"eta": "larc_eta", "mode": "larc_mode"}, eta=larc_eta, mode=larc_mode, min_update=min_update,
         epsilon=epsilon,
     )  # fmt: skip
-    return attrs.evolve(optimizer, transforms=(*optimizer.transforms, larc))
+    return _behind(larc, optimizer)
+
+
+def _behind(larc: transforms.LARC, optimizer: Rule) -> Rule:
+    """The optimizer with LARC in front, and so the one for its other weights."""
+    others = getattr(optimizer, "otherwise", None)
+    more = {} if others is None else {"otherwise": _behind(larc, others)}
+    return attrs.evolve(optimizer, transforms=(*optimizer.transforms, larc), **more)

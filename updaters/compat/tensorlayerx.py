@@ -10,7 +10,9 @@ own updates, where TensorFlow counts the optimizer's: the two differ for weights
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import attrs
 
@@ -95,6 +97,23 @@ def _shared(called: str, weight_decay: Schedulable, grad_clip: Clip | None) -> d
     return {"weight_decay": unless_zero(weight_decay), "transforms": _clip(called, grad_clip)}
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _with_lr(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, with an error of its own where the learning rate is given by another system's name."""
+
+    @wraps(function)
+    def checked(*args: P.args, **options: P.kwargs) -> T:
+        if "learning_rate" in options:
+            raise TypeError(f"{function.__name__} takes no learning_rate: TensorLayerX calls it lr")
+        return function(*args, **options)
+
+    return checked
+
+
+@_with_lr
 def Adadelta(
     lr: Schedulable = 0.001, rho: Schedulable = 0.95, eps: Schedulable = 1e-7, weight_decay: Schedulable = 0.0,
     grad_clip: Clip | None = None,
@@ -113,6 +132,7 @@ def Adadelta(
     )  # fmt: skip
 
 
+@_with_lr
 def Adagrad(
     lr: Schedulable = 0.001, initial_accumulator: Schedulable = 0.1, eps: Schedulable = 1e-7, weight_decay: Schedulable = 0.0,
     grad_clip: Clip | None = None,
@@ -132,6 +152,7 @@ def Adagrad(
     )  # fmt: skip
 
 
+@_with_lr
 def Adam(
     lr: Schedulable = 0.001, beta_1: Schedulable = 0.9, beta_2: Schedulable = 0.999, eps: Schedulable = 1e-7,
     weight_decay: Schedulable = 0.0, grad_clip: Clip | None = None,
@@ -151,6 +172,7 @@ def Adam(
     )  # fmt: skip
 
 
+@_with_lr
 def Adamax(
     lr: Schedulable = 0.001, beta_1: Schedulable = 0.9, beta_2: Schedulable = 0.999, eps: Schedulable = 1e-7,
     weight_decay: Schedulable = 0.0, grad_clip: Clip | None = None,
@@ -170,6 +192,7 @@ def Adamax(
     )  # fmt: skip
 
 
+@_with_lr
 def Ftrl(
     lr: Schedulable = 0.001, lr_power: float = -0.5, initial_accumulator_value: Schedulable = 0.1,
     l1_regularization_strength: Schedulable = 0.0, l2_regularization_strength: float = 0.0, beta: Schedulable = 0.0,
@@ -194,6 +217,7 @@ def Ftrl(
     )  # fmt: skip
 
 
+@_with_lr
 def Nadam(
     lr: Schedulable = 0.001, beta_1: Schedulable = 0.9, beta_2: Schedulable = 0.999, eps: Schedulable = 1e-7,
     weight_decay: Schedulable = 0.0, grad_clip: Clip | None = None,
@@ -214,6 +238,7 @@ def Nadam(
     )  # fmt: skip
 
 
+@_with_lr
 def RMSprop(
     lr: Schedulable = 0.001, rho: Schedulable = 0.9, momentum: Schedulable = 0.0, eps: Schedulable = 1e-7, centered: bool = False,
     weight_decay: Schedulable = 0.0, grad_clip: Clip | None = None,
@@ -235,6 +260,7 @@ def RMSprop(
     )  # fmt: skip
 
 
+@_with_lr
 def SGD(
     lr: Schedulable = 0.01, momentum: Schedulable = 0.0, weight_decay: Schedulable = 0.0, grad_clip: Clip | None = None
 ) -> rules.SGD:
@@ -250,6 +276,7 @@ def SGD(
     return build(rules.SGD, "SGD", {}, lr=lr, momentum=unless_zero(momentum), **_shared("SGD", weight_decay, grad_clip))
 
 
+@_with_lr
 def Momentum(
     lr: Schedulable = 0.01, momentum: Schedulable = 0.0, nesterov: bool = False, weight_decay: Schedulable = 0.0,
     grad_clip: Clip | None = None,
@@ -271,6 +298,7 @@ def Momentum(
     )  # fmt: skip
 
 
+@_with_lr
 def Lamb(
     *, lr: Schedulable = 0.001, lamb_weight_decay: Schedulable = 0.01, beta_1: Schedulable = 0.9, beta_2: Schedulable = 0.999,
     eps: Schedulable = 1e-6, grad_clip: Clip | None = None,
@@ -290,6 +318,7 @@ def Lamb(
     )  # fmt: skip
 
 
+@_with_lr
 def LARS(
     *, lr: Schedulable = 0.001, momentum: Schedulable = 0.9, lars_coeff: Schedulable = 0.001,
     lars_weight_decay: Schedulable = 0.0005, eps: Schedulable = 0.0, grad_clip: Clip | None = None,

@@ -4,21 +4,23 @@
 becomes `from updaters.compat import torch as optim`: there is no first argument `params`, since an updater is given each weight
 with its gradient.
 
-A learning rate may be a scheduler, any callable `state -> float`, in the place of `torch.optim.lr_scheduler`. `foreach`,
-`fused`, `capturable` and `differentiable` may be None or False. Numbers are those of float64 parameters; for halves moments
-are kept in float32 here, and in the half itself there.
+Arguments are as `torch.optim` has them, and what a docstring here says nothing about is what it is there. A learning rate may be
+a scheduler, any callable `state -> float`, in the place of `torch.optim.lr_scheduler`. `foreach`, `fused`, `capturable` and
+`differentiable` may be None or False. Numbers are those of float64 parameters; for halves moments are kept in float32 here, and
+in the half itself there.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable
+from functools import cached_property, wraps
+from typing import Any, ClassVar, Literal, ParamSpec, TypeVar
 
 import attrs
 import numpy as np
 
 from updaters import optimizers as rules
-from updaters.compat._arguments import build, negated, pair, refuse, switch, unless_zero
+from updaters.compat._arguments import build, check_no_params, negated, pair, refuse, switch, unless_zero
 from updaters.optimizers.fields import nonnegative
 from updaters.protocols import Schedulable
 from updaters.state import OptimizationState
@@ -66,6 +68,22 @@ def _decay(weight_decay: Schedulable, decoupled: bool = False) -> dict[str, Any]
     return {"weight_decay": unless_zero(weight_decay), "decay": "decoupled" if decoupled else "l2"}
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _without_params(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, with an error of its own where it is given PyTorch's `params`."""
+
+    @wraps(function)
+    def checked(*args: P.args, **options: P.kwargs) -> T:
+        check_no_params(f"torch.{function.__name__}", args, options)
+        return function(*args, **options)
+
+    return checked
+
+
+@_without_params
 def SGD(
     lr: Schedulable = 1e-3, momentum: Schedulable = 0, dampening: Schedulable = 0, weight_decay: Schedulable = 0,
     nesterov: bool = False, *, maximize: bool = False, foreach: bool | None = None, differentiable: bool = False,
@@ -88,6 +106,7 @@ def SGD(
     )  # fmt: skip
 
 
+@_without_params
 def Adam(
     lr: Schedulable = 1e-3, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
     weight_decay: Schedulable = 0, amsgrad: bool = False, *, foreach: bool | None = None, maximize: bool = False,
@@ -109,6 +128,7 @@ def Adam(
     )  # fmt: skip
 
 
+@_without_params
 def AdamW(
     lr: Schedulable = 1e-3, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
     weight_decay: Schedulable = 1e-2, amsgrad: bool = False, *, maximize: bool = False, foreach: bool | None = None,
@@ -130,6 +150,7 @@ def AdamW(
     )  # fmt: skip
 
 
+@_without_params
 def NAdam(
     lr: Schedulable = 2e-3, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
     weight_decay: Schedulable = 0, momentum_decay: Schedulable = 4e-3, decoupled_weight_decay: bool = False, *,
@@ -152,6 +173,7 @@ def NAdam(
     )  # fmt: skip
 
 
+@_without_params
 def RAdam(
     lr: Schedulable = 1e-3, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
     weight_decay: Schedulable = 0, decoupled_weight_decay: bool = False, *, foreach: bool | None = None,
@@ -173,6 +195,7 @@ def RAdam(
     )  # fmt: skip
 
 
+@_without_params
 def Adamax(
     lr: Schedulable = 2e-3, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
     weight_decay: Schedulable = 0, foreach: bool | None = None, *, maximize: bool = False, differentiable: bool = False,
@@ -194,6 +217,7 @@ def Adamax(
     )  # fmt: skip
 
 
+@_without_params
 def Adadelta(
     lr: Schedulable = 1.0, rho: Schedulable = 0.9, eps: Schedulable = 1e-6, weight_decay: Schedulable = 0,
     foreach: bool | None = None, *, capturable: bool = False, maximize: bool = False, differentiable: bool = False,
@@ -211,6 +235,7 @@ def Adadelta(
     )  # fmt: skip
 
 
+@_without_params
 def Adagrad(
     lr: Schedulable = 1e-2, lr_decay: Schedulable = 0, weight_decay: Schedulable = 0,
     initial_accumulator_value: Schedulable = 0, eps: Schedulable = 1e-10, foreach: bool | None = None, *,
@@ -244,6 +269,7 @@ class DelayedASGD(rules.ASGD):
         return rules.ASGD.coefficients(delayed, state, t) | {"last_lr": lr}
 
 
+@_without_params
 def ASGD(
     lr: Schedulable = 1e-2, lambd: Schedulable = 1e-4, alpha: Schedulable = 0.75, t0: Schedulable = 1e6,
     weight_decay: Schedulable = 0, foreach: bool | None = None, maximize: bool = False, differentiable: bool = False,
@@ -267,6 +293,7 @@ def ASGD(
     )  # fmt: skip
 
 
+@_without_params
 def RMSprop(
     lr: Schedulable = 1e-2, alpha: Schedulable = 0.99, eps: Schedulable = 1e-8, weight_decay: Schedulable = 0,
     momentum: Schedulable = 0, centered: bool = False, capturable: bool = False, foreach: bool | None = None,
@@ -301,6 +328,7 @@ class RpropOfFirstRate(rules.Rprop):
         return rules.Rprop.coefficients(attrs.evolve(self, lr=first_lr), state, t) | {"first_lr": first_lr}
 
 
+@_without_params
 def Rprop(
     lr: Schedulable = 1e-2, etas: tuple[Schedulable, Schedulable] = (0.5, 1.2),
     step_sizes: tuple[Schedulable, Schedulable] = (1e-6, 50), *, capturable: bool = False, foreach: bool | None = None,
@@ -309,7 +337,8 @@ def Rprop(
     """PyTorch's Rprop.
 
     The learning rate is read at a weight's first update alone, as there. The sign of g times the last g is taken from both signs,
-    so that no product of small gradients underflows.
+    so that no product of small gradients underflows. With a learning rate of 0 weights stand still; PyTorch's steps then
+    begin at `step_sizes[0]`.
 
     Example:
         >>> from updaters.compat import torch
@@ -342,6 +371,7 @@ class AdafactorOfDtype(rules.Adafactor):
         return chosen.for_weight(index, shape, dtype)
 
 
+@_without_params
 def Adafactor(
     lr: Schedulable = 1e-2, beta2_decay: float = -0.8, eps: tuple[Schedulable | None, Schedulable] = (None, 1e-3),
     d: Schedulable = 1.0, weight_decay: Schedulable = 0.0, *, foreach: bool | None = None, maximize: bool = False,
@@ -350,7 +380,8 @@ def Adafactor(
 
     The second moment is clamped, and the decay is taken with the step, so that rms(w) is that of the weight before it.
     `eps[0]=None` is the precision of a dtype: of each weight's own here, of the first parameter's for all there. Complex
-    weights, which PyTorch refuses, are taken.
+    weights, which PyTorch refuses, are taken. Where the square of `eps[0]` is 0 in the weight's dtype, as 1e-30's is in float32,
+    gradients of 0 give NaN: in their own elements there, in the whole weight here.
 
     Example:
         >>> from updaters.compat import torch
@@ -367,6 +398,7 @@ def Adafactor(
     )  # fmt: skip
 
 
+@_without_params
 def Muon(
     lr: Schedulable = 1e-3, weight_decay: Schedulable = 0.1, momentum: Schedulable = 0.95, nesterov: bool = True,
     ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315), eps: Schedulable = 1e-7, ns_steps: int = 5,
@@ -384,7 +416,7 @@ def Muon(
         Muon(lr=0.001, scale='rms', epsilon_added=False, weight_decay=0.1)
     """
     scales = {None: "spectral", "original": "spectral", "match_rms_adamw": "rms"}
-    if adjust_lr_fn not in scales:
+    if not isinstance(adjust_lr_fn, str | None) or adjust_lr_fn not in scales:
         raise ValueError(f"Muon.adjust_lr_fn must be 'original', 'match_rms_adamw' or None, got {adjust_lr_fn!r}")
     names = NAMES | {"polynomial": "ns_coefficients", "iterations": "ns_steps"}
     return build(
