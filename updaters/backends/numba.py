@@ -274,15 +274,23 @@ class NumbaBackend(plain.NumpyBackend):
             size = arrays[0].size
             if size < PARALLEL + PIECE and not kernel(*arrays, 0, size, *coefficients):
                 return
-        elif len(jobs) == 1 and type(jobs[0]) is StagedJob and jobs[0].size < PARALLEL + PIECE and jobs[0].is_of_kernels:
-            staged = jobs[0]
-            with np.errstate(all="ignore"):
-                while True:
-                    kernel, arrays, coefficients = staged.begin_pass()
-                    kernel(*arrays, 0, arrays[0].size, *coefficients)  # the gradient lies apart
-                    if not staged.end_pass():
-                        return
         super().run(jobs)
+
+    def run_staged(self, jobs: Sequence[StagedJob]) -> None:
+        """Run jobs of several passes: small ones whole, each on one thread, and large ones pass by pass on all."""
+        total = sum([job.size for job in jobs])
+        if total < PARALLEL + PIECE * len(jobs):
+            run_whole(jobs)
+            return
+        team = crew()
+        large = [job for job in jobs if job.size * 2 * team.size > total]
+        shares: list[tuple[int, list[StagedJob]]] = [(0, []) for _ in range(team.size)]
+        for job in sorted((job for job in jobs if job.size * 2 * team.size <= total), key=lambda job: -job.size):
+            shares.sort(key=lambda share: share[0])
+            size, share = shares[0]
+            shares[0] = size + job.size, [*share, job]
+        team.run([partial(run_whole, share) for _, share in shares if share])
+        super().run_staged(large)
 
     def run_passes(self, jobs: Sequence[Any]) -> None:
         """Run jobs of one pass, in equal spans on all threads where there is enough to do."""
@@ -301,6 +309,21 @@ class NumbaBackend(plain.NumpyBackend):
             team.run([partial(run_span, pieces, refused) for pieces in spans(loops, total, team.size)])
         for kernel, arrays, coefficients in {id(job): job for job in refused}.values():
             kernel(arrays[0], arrays[1].copy(), *arrays[2:], 0, arrays[0].size, *coefficients)
+
+
+def run_whole(jobs: Sequence[StagedJob]) -> None:
+    """Run all passes of some jobs on this thread."""
+    with np.errstate(all="ignore"):
+        for job in jobs:
+            while True:
+                ready = job.begin_pass()
+                if isinstance(ready, plain.Job):
+                    ready.run()
+                else:
+                    kernel, arrays, coefficients = ready
+                    kernel(*arrays, 0, arrays[0].size, *coefficients)  # the gradient lies apart
+                if not job.end_pass():
+                    break
 
 
 def run_span(pieces: Sequence[tuple[Job, int, int]], refused: list[Job]) -> None:

@@ -287,10 +287,15 @@ class NumpyBackend:
             crew()  # may be refused, and now nothing has been written yet
         if len(staged) < len(jobs):
             self.run_passes([job for job in jobs if not isinstance(job, StagedJob)])
+        self.run_staged(staged)
+
+    def run_staged(self, jobs: Sequence[StagedJob]) -> None:
+        """Run jobs of several passes, one after another: the next pass finds in the cache what the last one has left."""
         with np.errstate(all="ignore"):
-            while staged:
-                self.run_passes([job.begin_pass() for job in staged])
-                staged = [job for job in staged if job.end_pass()]
+            for job in jobs:
+                self.run_passes((job.begin_pass(),))
+                while job.end_pass():
+                    self.run_passes((job.begin_pass(),))
 
     def run_passes(self, jobs: Sequence[Job]) -> None:
         """Run jobs of one pass, large ones on all threads: NumPy lets go of Python's lock within a block."""

@@ -235,7 +235,6 @@ class StagedJob:
         for bound_pass, made, sums in zip(bound.passes, self.passes, self.sums, strict=True):
             numbers = [*coefficients, *[0.0] * len(made.imports)]  # those imported are filled in when they are known
             self.jobs.append(bound_pass.job(dense, grad, numbers) if sums is None else bound_pass.job(dense, grad, numbers, sums))
-        self.is_of_kernels = all([isinstance(job, tuple) for job in self.jobs])
         self.now = 0
 
     def begin_pass(self) -> Any:
