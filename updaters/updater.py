@@ -161,7 +161,8 @@ class Updater:
         for known, _, job in prepared:
             jobs.setdefault(known.runner, []).append(job)
         for runner, ready in jobs.items():
-            runner.run(ready)
+            if ready:
+                runner.run(ready)
         for known, scalars, _ in prepared:
             known.count += 1
             known._scalars = scalars

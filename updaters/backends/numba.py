@@ -294,11 +294,13 @@ class NumbaBackend(plain.NumpyBackend):
 
     def run_passes(self, jobs: Sequence[Any]) -> None:
         """Run jobs of one pass, in equal spans on all threads where there is enough to do."""
-        loops: list[Job] = [job for job in jobs if not isinstance(job, plain.Job)]
+        others = [job for job in jobs if isinstance(job, plain.Job)]
+        loops: Sequence[Job] = [job for job in jobs if not isinstance(job, plain.Job)] if others else jobs
         total = sum([arrays[0].size for _, arrays, _ in loops])
         # The crew comes first: it is refused where its number of threads is none, and nothing has been written yet.
         team = crew() if total >= PARALLEL + PIECE * len(loops) else None
-        super().run_passes([job for job in jobs if isinstance(job, plain.Job)])
+        if others:
+            super().run_passes(others)
         refused: list[Job] = []
         if team is None:
             for job in loops:

@@ -211,10 +211,10 @@ class Job:
             coefficients = [dtype(number) for number in self.coefficients]
             if self.dense and recording.plain and self.arrays[0].size <= SMALL:
                 results = recording.function(*self.arrays, *coefficients)
-                replaced = (0, *range(2, len(self.arrays)))
-                for target, result in zip(replaced, results if isinstance(results, (tuple, list)) else (results,), strict=True):
-                    if target in recording.targets:
-                        self.arrays[target][...] = result
+                if not isinstance(results, (tuple, list)):
+                    results = (results,)
+                for target in recording.targets:
+                    self.arrays[target][...] = results[max(0, target - 1)]  # there is none for the gradient
                 return
             floats, masks = plan.buffers
             buffers = _BUFFERS.get(self.bound.dtype, floats) + _BUFFERS.get(np.dtype(bool), masks)
@@ -279,10 +279,10 @@ class NumpyBackend:
 
     def run(self, jobs: Sequence[Any]) -> None:
         """Run jobs that are ready."""
-        staged = [job for job in jobs if isinstance(job, StagedJob)]
-        if not staged:
+        if StagedJob not in {*map(type, jobs)}:
             self.run_passes(jobs)
             return
+        staged = [job for job in jobs if isinstance(job, StagedJob)]
         if sum([job.size for job in staged]) >= PARALLEL:
             crew()  # may be refused, and now nothing has been written yet
         if len(staged) < len(jobs):
