@@ -1,5 +1,6 @@
 """Formulas with sums: split into passes that give what the formula says, and write each array at the right time."""
 
+import random
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -144,3 +145,57 @@ def test_what_has_no_place_in_a_formula_is_refused_by_name(case: str) -> None:
     function, message = REFUSED[case]
     with pytest.raises(TypeError, match=message):
         up.get_updater(rule_of(function))
+
+
+def random_formula(seed: int) -> tuple[str, Callable[..., Any]]:
+    """A formula of sums within sums, and its text: each line makes a value of those before it."""
+    rng = random.Random(seed)
+    kinds = {"w": "array", "g": "array", "s": "array", "n": "number", "c": "coefficient"}
+    truths: dict[str, bool] = {}  # whether each is per element
+    lines: list[str] = []
+
+    def pick(*wanted: str) -> str:
+        names = [name for name, kind in kinds.items() if kind in (wanted or ("array", "number", "coefficient"))]
+        return rng.choice(names[-5:] if rng.random() < 0.5 else names)
+
+    def joint(*names: str) -> str:
+        return max((kinds[name] for name in names), key=["coefficient", "number", "array"].index)
+
+    for place in range(rng.randint(4, 20)):
+        name, a, b, choice = f"v{place}", pick(), pick(), rng.random()
+        if choice < 0.25:
+            a, b = pick("array"), pick("array")
+            kinds[name] = "number"
+            lines.append(f"{name} = {rng.choice([f'norm({a})', f'np.sum({a})', f'np.vdot({a}, {b})'])}")
+        elif choice < 0.65:
+            kinds[name] = joint(a, b)
+            lines.append(f"{name} = {rng.choice([f'{a} + {b}', f'{a} - {b}', f'{a} * {b}', f'{a} / (np.abs({b}) + 1.0)'])}")
+        elif choice < 0.8:
+            kinds[name] = joint(a, b)
+            lines.append(f"{name} = {rng.choice([f'np.maximum({a}, {b})', f'np.minimum({a}, {b})', f'np.sign({a}) * {b}'])}")
+        elif choice < 0.9 or not truths:
+            truths[name] = "array" in (kinds[a], kinds[b])
+            lines.append(f"{name} = {a} {rng.choice(['>', '<='])} {b}")
+        else:
+            truth, other = rng.choice([*truths]), rng.choice([*truths])
+            kinds[name] = "array" if truths[truth] or truths[other] else joint(a, b)
+            lines.append(f"{name} = np.where({truth} {rng.choice('&|')} ~{other}, {a}, {b})")
+    results = [f"np.maximum(np.minimum({name}, 9.0), -9.0)" for name in (pick("array"), pick("array"), pick("number"))]
+    text = "\n    ".join(["def formula(w, g, s, n, c):", *lines, f"return {', '.join(results)}"])
+    namespace: dict[str, Any] = {"np": np, "norm": norm}
+    exec(text, namespace)
+    return text, namespace["formula"]
+
+
+@pytest.mark.parametrize("seeds", [range(start, start + 25) for start in range(0, 150, 25)], ids=str)
+def test_passes_give_what_any_formula_says(seeds: range) -> None:
+    for seed in seeds:
+        text, function = random_formula(seed)
+        rng = np.random.default_rng(seed)
+        weight, *gradients = (rng.standard_normal(CHUNK + 5 if seed % 25 == 0 else 7) for _ in range(3))
+        expected = plainly(function, weight, gradients)
+        update = up.get_updater(rule_of(function), backend="numpy")
+        for gradient in gradients:
+            update("w", gradient, weight)
+        for a, b in zip([weight, *update.slots["w"].arrays.values()], expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9, err_msg=text)
