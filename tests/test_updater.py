@@ -348,3 +348,11 @@ def test_the_weight_to_evaluate_with_is_of_a_weight_that_is_known() -> None:
         update.evaluation_weight(1.5, weight)  # type: ignore[arg-type]
     weight.flags.writeable = False
     assert np.array_equal(update.evaluation_weight("w", weight), weight)
+
+
+def test_what_is_kept_is_found_and_counted_by_name() -> None:
+    update = up.get_updater(up.Adam(0.1))
+    update("w", np.ones(2), np.ones(2))
+    assert [*update.slots["w"]] == ["m", "v", "correction1", "correction2"]
+    assert "m" in update.slots["w"]
+    assert "velocity" not in update.slots["w"]

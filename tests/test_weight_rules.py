@@ -409,11 +409,19 @@ def whole(given: Any) -> up.Optimizer:
 
 
 @pytest.mark.parametrize(
-    "given", [lambda w, g, s: (w, s.sum()), lambda w, g, s: w, lambda w, g, s: (w, s, s), lambda w, g, s: (0.0, s)]
+    "given",
+    [
+        lambda w, g, s: (w, s.sum()),
+        lambda w, g, s: w,
+        lambda w, g, s: (w, s, s),
+        lambda w, g, s: (0.0, s),
+        lambda w, g, s: (w * 1j, s),
+        lambda w, g, s: (w, np.full(w.shape, "x")),
+    ],
 )
 def test_a_rule_of_whole_arrays_must_give_back_arrays_in_their_shapes(given: Any) -> None:
     weight = np.ones((2, 3))
-    with pytest.raises(TypeError, match=r"Mine.formula must give back \(w, s\) in their shapes, got arrays of shapes \["):
+    with pytest.raises(TypeError, match=r"Mine.formula must give back \(w, s\) in their shapes and kinds, got \["):
         up.get_updater(whole(given))("w", np.ones((2, 3)), weight)
     assert np.array_equal(weight, np.ones((2, 3)))
 
@@ -457,6 +465,13 @@ def test_a_step_of_whole_arrays_that_fails_has_written_nothing() -> None:
     assert all(np.array_equal(weight, np.ones(3)) for weight in weights.values())
     assert not update.slots
     assert update.state.iteration == 0
+
+
+def test_a_rule_of_whole_arrays_that_overflows_is_as_quiet_as_others() -> None:
+    weights = [np.ones((2, 2), np.float32), np.full((2, 2), 6e4, np.float16)]
+    with np.errstate(all="raise"):
+        up.get_updater(up.Muon(1e9)).step([np.full((2, 2), -6e4, weight.dtype) for weight in weights], weights)
+    assert np.isinf(weights[1]).all()
 
 
 def test_numbers_are_for_rules_that_are_recorded() -> None:
@@ -610,6 +625,7 @@ BAD: list[tuple[Any, str]] = [
     (lambda: up.Muon(iterations=-1), "Muon.iterations must be an integer of at least 0, got -1"),
     (lambda: up.Muon(iterations=2.5), "Muon.iterations must be an integer of at least 0, got 2.5"),
     (lambda: up.Muon(polynomial=(1, 2)), r"Muon.polynomial must be three numbers, got \(1, 2\)"),
+    (lambda: up.Muon(polynomial=3), "Muon.polynomial must be three numbers, got 3"),
     (lambda: up.Muon(polynomial=(1, 2, "x")), "Muon.polynomial must be a real number"),
     (
         lambda: up.Muon(otherwise=up.Adam),

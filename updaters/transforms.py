@@ -77,7 +77,7 @@ class ClipByNorm:
     Conventions:
         Each weight's own norm, as Keras's `clipnorm` and TensorFlow's `clip_by_norm` take it. The norm of all weights
         together is another thing, which PyTorch's `clip_grad_norm_` takes. Squares are summed in float64, those of
-        a complex gradient over both its parts.
+        a complex gradient over both its parts; where even these overflow, above 1e154, the gradient becomes 0.
 
     References:
         Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013, arXiv:1211.5063.

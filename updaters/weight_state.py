@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -72,6 +72,9 @@ class WeightState:
         if name in self.scalars:
             return self.scalars[name]
         raise KeyError(f"no slot or scalar {name!r}; there are {', '.join((*self.arrays, *self.scalars)) or 'none'}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self.arrays, *self.scalars))
 
     def check(self, weight: Array) -> None:
         """Raise unless the weight is what it was at its first update."""

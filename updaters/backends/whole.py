@@ -60,17 +60,19 @@ class Job:
             begin, grad = (array.astype(dtype, copy=False) for array in (self.begin, self.grad))
             given = [_read_only(array) for array in (begin, grad, *slots)]
             new = formula.function(*given, *map(real.type, self.coefficients))
-        results = new if isinstance(new, (tuple, list)) else (new,)
-        targets = (weight, *slots)
-        shapes = [getattr(result, "shape", None) for result in results]
-        if shapes != [target.shape for target in targets]:
-            wanted = ", ".join(("w", *formula.slots))
-            raise TypeError(f"{formula.name}.formula must give back ({wanted}) in their shapes, got arrays of shapes {shapes}")
-        changed = [
-            (target, result)
-            for target, result, old in zip(targets, results, (given[0], *given[2:]), strict=True)
-            if result is not old or (target is not self.begin and target is weight)
-        ]
+            results = new if isinstance(new, (tuple, list)) else (new,)
+            targets = (weight, *slots)
+            if [getattr(result, "shape", None) for result in results] != [target.shape for target in targets] or not all(
+                np.can_cast(result.dtype, target.dtype, "same_kind") for result, target in zip(results, targets, strict=True)
+            ):
+                wanted = ", ".join(("w", *formula.slots))
+                got = [(getattr(result, "shape", None), str(getattr(result, "dtype", type(result)))) for result in results]
+                raise TypeError(f"{formula.name}.formula must give back ({wanted}) in their shapes and kinds, got {got}")
+            changed = [
+                (target, result.astype(target.dtype, copy=False))
+                for target, result, old in zip(targets, results, (given[0], *given[2:]), strict=True)
+                if result is not old or (target is weight and self.begin is not weight)
+            ]
         return [(target, result.copy() if _lies_in(result, targets) else result) for target, result in changed]
 
 

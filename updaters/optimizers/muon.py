@@ -63,6 +63,10 @@ def muon(nesterov: bool, scale: str, iterations: int) -> Callable[..., Any]:
     return formula
 
 
+def _as_tuple(value: tuple[float, float, float]) -> tuple[float, float, float]:
+    return tuple(value) if isinstance(value, list) else value
+
+
 @attrs.frozen(repr=False)
 class Muon(Optimizer):
     """Muon: momentum for matrices, whose steps have all their singular values near 1.
@@ -125,7 +129,7 @@ class Muon(Optimizer):
     otherwise: Optimizer | None = attrs.field(default=None, kw_only=True)
     scale: Literal["spectral", "rms", "none"] = choice("spectral", "rms", "none", default="spectral")
     rms_rate: Schedulable = nonnegative(0.2)
-    polynomial: tuple[float, float, float] = attrs.field(default=(3.4445, -4.7750, 2.0315), kw_only=True, converter=tuple)
+    polynomial: tuple[float, float, float] = attrs.field(default=(3.4445, -4.7750, 2.0315), kw_only=True, converter=_as_tuple)
     iterations: int = attrs.field(default=5, kw_only=True)
     epsilon: Schedulable = nonnegative(1e-7)
     epsilon_added: bool = flag(True)
@@ -142,7 +146,7 @@ class Muon(Optimizer):
     @polynomial.validator
     def _check_polynomial(self, attribute: attrs.Attribute[Any], value: tuple[object, ...]) -> None:
         name = field_name(self, attribute)
-        if len(value) != 3:
+        if not isinstance(value, tuple) or len(value) != 3:
             raise ValueError(f"{name} must be three numbers, got {value!r}")
         for coefficient in value:
             number(coefficient, name, Interval(-math.inf))
