@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from updaters.optimizers.base import Optimizer
+from updaters.optimizers.correction import corrected
 from updaters.optimizers.fields import flag, fraction, nonnegative, rate
 from updaters.protocols import Schedulable
 from updaters.state import OptimizationState
@@ -82,8 +83,6 @@ class Adam(Optimizer):
     epsilon_hat: bool = flag(False)
     bias_correction: bool = flag(True)
 
-    # 1 - beta**t as the moment that gradients of 1 would have had: exact for scheduled betas, and free of
-    # the cancellation in 1 - beta**t.
     scalars: ClassVar = {"correction1": 0.0, "correction2": 0.0}
 
     @property
@@ -98,8 +97,8 @@ class Adam(Optimizer):
         now = self.at(state)
         keep1, keep2 = now.beta1, now.beta2
         take1, take2 = 1 - keep1, 1 - keep2
-        correction1 = keep1 * correction1 + take1
-        correction2 = keep2 * correction2 + take2
+        correction1 = corrected(correction1, keep1)
+        correction2 = corrected(correction2, keep2)
         root = sqrt(correction2) if self.bias_correction else 1.0
         return {
             "correction1": correction1,

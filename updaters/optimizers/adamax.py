@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from updaters.optimizers.base import Optimizer
+from updaters.optimizers.correction import corrected
 from updaters.optimizers.fields import flag, fraction, nonnegative, rate
 from updaters.protocols import Schedulable
 from updaters.state import OptimizationState
@@ -79,7 +80,7 @@ class Adamax(Optimizer):
     def coefficients(self, state: OptimizationState, t: int, correction1: float) -> dict[str, float]:
         now = self.at(state)
         take1 = 1 - now.beta1
-        correction1 = now.beta1 * correction1 + take1
+        correction1 = corrected(correction1, now.beta1)
         return {
             "correction1": correction1,
             "step": now.lr / correction1,

@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 
 from updaters.optimizers.base import Optimizer
+from updaters.optimizers.correction import corrected
 from updaters.optimizers.fields import choice, flag, fraction, nonnegative, rate
 from updaters.protocols import Schedulable
 from updaters.state import OptimizationState
@@ -110,8 +111,8 @@ class LAMB(Optimizer):
         now = self.at(state)
         keep1, keep2 = now.beta1, now.beta2
         take1, take2 = 1 - keep1, 1 - keep2
-        correction1 = keep1 * correction1 + take1
-        correction2 = keep2 * correction2 + take2
+        correction1 = corrected(correction1, keep1)
+        correction2 = corrected(correction2, keep2)
         root = sqrt(correction2) if self.bias_correction else 1.0
         return {
             "correction1": correction1,

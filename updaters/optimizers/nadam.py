@@ -10,6 +10,7 @@ import numpy as np
 
 from updaters.checks import BELOW_ONE
 from updaters.optimizers.base import Optimizer
+from updaters.optimizers.correction import corrected
 from updaters.optimizers.fields import fraction, hyperparameter, nonnegative, rate
 from updaters.protocols import Schedulable, read
 from updaters.state import OptimizationState
@@ -84,7 +85,7 @@ class Nadam(Optimizer):
             mu, ahead = now.momentum, read(self.momentum, state.ahead(1), "Nadam.momentum", BELOW_ONE)
         take1, take2 = 1 - now.beta1, 1 - now.beta2
         product *= mu
-        correction2 = now.beta2 * correction2 + take2
+        correction2 = corrected(correction2, now.beta2)
         step = now.lr * sqrt(correction2)
         return {
             "product": product,

@@ -11,6 +11,7 @@ import numpy as np
 
 from updaters.checks import INSIDE_UNIT
 from updaters.optimizers.base import Optimizer
+from updaters.optimizers.correction import corrected
 from updaters.optimizers.fields import choice, fraction, hyperparameter, nonnegative, rate
 from updaters.protocols import Schedulable
 from updaters.state import OptimizationState
@@ -173,7 +174,7 @@ class ScheduleFreeAdamW(Optimizer):
     ) -> dict[str, float]:
         now = self.at(state)
         take2 = 1 - now.beta2
-        correction2 = now.beta2 * correction2 + take2
+        correction2 = corrected(correction2, now.beta2)
         root = sqrt(correction2)
         return averaging(now.lr, now.beta1, now.lr_power, lr_max, weight_sum, beta) | {
             "correction2": correction2,

@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from updaters.optimizers.base import Optimizer
+from updaters.optimizers.correction import corrected
 from updaters.optimizers.fields import flag, fraction, nonnegative, rate
 from updaters.protocols import Schedulable
 from updaters.state import OptimizationState
@@ -79,8 +80,8 @@ class Yogi(Optimizer):
     def coefficients(self, state: OptimizationState, t: int, correction1: float, correction2: float) -> dict[str, float]:
         now = self.at(state)
         take1, take2 = 1 - now.beta1, 1 - now.beta2
-        correction1 = now.beta1 * correction1 + take1
-        correction2 = now.beta2 * correction2 + take2
+        correction1 = corrected(correction1, now.beta1)
+        correction2 = corrected(correction2, now.beta2)
         root = sqrt(correction2) if self.bias_correction else 1.0
         return {
             "correction1": correction1,
