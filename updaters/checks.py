@@ -27,10 +27,13 @@ class Interval:
         return above and below and math.isfinite(number)
 
     def __str__(self) -> str:
+        if self.low == -math.inf and self.high == math.inf:
+            return "finite"
         closed = self.high_closed and self.high < math.inf
         return f"in {'[' if self.low_closed else '('}{self.low:g}, {self.high:g}{']' if closed else ')'}"
 
 
+FINITE = Interval(low=-math.inf)
 NONNEGATIVE = Interval()
 POSITIVE = Interval(low_closed=False)
 UNIT = Interval(high=1.0)
@@ -51,7 +54,8 @@ def number(value: object, name: str, interval: Interval, *, kinds: str = "", sou
     """
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         kind = " (the class; call it)" if isinstance(value, type) else f" ({type(value).__name__})"
-        raise TypeError(f"{name} must be a real number {interval}{kinds}, got {value!r}{kind}{source()}")
+        wanted = "a finite number" if interval == FINITE else f"a real number {interval}"
+        raise TypeError(f"{name} must be {wanted}{kinds}, got {value!r}{kind}{source()}")
     try:
         result = float(value)
     except OverflowError:

@@ -1,36 +1,243 @@
-"""What the built-in schedules share: a counter of the clock, and validated numbers."""
+"""What the built-in schedules share: a reading of the clock, arithmetic, and how they are shown."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+import operator
+from collections.abc import Callable
+from typing import Any
 
 import attrs
 
-from updaters.checks import NONNEGATIVE, Interval, choice, field_name, number
+from updaters.checks import FINITE, field_name
+from updaters.protocols import Schedulable, read
+from updaters.schedules.fields import Clock, inner, schedulable
 from updaters.state import OptimizationState
 
-Clock: TypeAlias = Literal["epoch", "iteration"]
+
+class Schedule:
+    """The base of the built-in schedules: a frozen value and a pure function of the clock.
+
+    Schedules, numbers and other callables `state -> float` may be added, subtracted, multiplied and divided, and
+    `clamp` keeps a schedule within bounds; `updaters.learning_rate.minimum` and `maximum` choose among several.
+    What comes out is a schedule again.
+
+    A subclass under `@attrs.frozen(repr=False)` gives `at`, and `clocks` where it reads a counter.
+    """
+
+    __slots__ = ()
+    __array_ufunc__ = None  # a NumPy number on the left leaves the arithmetic to us
+
+    def __call__(self, state: OptimizationState, /) -> float:
+        return self.at(state.epoch, state.iteration - state.held, state)
+
+    def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
+        """The value where the counters stand at `epoch` and `iteration`, which is elsewhere than in `state` within a composition.
+
+        Counters stand at 0 where a schedule begins, before its first epoch or iteration.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no values")
+
+    @property
+    def clocks(self) -> frozenset[Clock]:
+        """The counters that it reads."""
+        return frozenset()
+
+    def clamp(self, low: Schedulable | None = None, high: Schedulable | None = None) -> Schedule:
+        """This schedule, raised to `low` where it is below, and lowered to `high` where it is above.
+
+        Example:
+            >>> up.learning_rate.Exp(0.1, gamma=0.5).clamp(low=0.02)(up.OptimizationState(epoch=9))
+            0.02
+        """
+        result = self
+        if low is not None:
+            result = Combination("maximum", result, schedulable(low, "clamp(low=)"))
+        if high is not None:
+            result = Combination("minimum", result, schedulable(high, "clamp(high=)"))
+        return result
+
+    def __add__(self, other: Schedulable) -> Schedule:
+        return _combined("+", self, other)
+
+    def __radd__(self, other: Schedulable) -> Schedule:
+        return _combined("+", other, self)
+
+    def __sub__(self, other: Schedulable) -> Schedule:
+        return _combined("-", self, other)
+
+    def __rsub__(self, other: Schedulable) -> Schedule:
+        return _combined("-", other, self)
+
+    def __mul__(self, other: Schedulable) -> Schedule:
+        return _combined("*", self, other)
+
+    def __rmul__(self, other: Schedulable) -> Schedule:
+        return _combined("*", other, self)
+
+    def __truediv__(self, other: Schedulable) -> Schedule:
+        return _combined("/", self, other)
+
+    def __rtruediv__(self, other: Schedulable) -> Schedule:
+        return _combined("/", other, self)
+
+    def __neg__(self) -> Schedule:
+        return Combination("*", -1.0, self)
+
+    def __repr__(self) -> str:
+        """The call that makes it: what goes by position, and what differs from its default."""
+        parts = []
+        for field in attrs.fields(type(self)):  # type: ignore[arg-type]  # its subclasses are attrs classes
+            value = getattr(self, field.name)
+            if not field.init:
+                continue
+            if not field.kw_only:
+                parts.append(repr(value))
+            elif value != default(self, field):
+                parts.append(f"{field.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
 
 
-def value_in(interval: Interval = NONNEGATIVE, **options: Any) -> Any:
-    """A field that holds a float within `interval`, and names itself where it was given something else."""
-
-    def convert(value: object, instance: object, attribute: attrs.Attribute[Any]) -> float:
-        return number(value, field_name(instance, attribute), interval)
-
-    return attrs.field(converter=attrs.Converter(convert, takes_self=True, takes_field=True), **options)
-
-
-def driven_by(default: Clock) -> Any:
-    """A field that says which counter of the clock drives a schedule."""
-    return choice("epoch", "iteration", default=default)
+def default(instance: object, field: attrs.Attribute[Any]) -> object:
+    """What a field of `instance` holds if it is not given."""
+    if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]  # it is a class, and a function to type checkers
+        made: Any = field.default
+        return made.factory(instance) if made.takes_self else made.factory()
+    return field.default
 
 
-def count(schedule: object, clock: Clock, state: OptimizationState) -> int:
-    """The reading of the counter that drives `schedule`: 1 during the first epoch, or at the first iteration.
+def at(schedule: Schedulable, epoch: int, iteration: int, state: OptimizationState) -> float:
+    """The value of a schedule, of another scheduler or of a number, where the counters stand at `epoch` and `iteration`."""
+    if isinstance(schedule, Schedule):
+        return schedule.at(epoch, iteration, state)
+    if not callable(schedule):
+        return float(schedule)
+    if (epoch, iteration) != (state.epoch, state.iteration - state.held):  # at 1 at least, as in a clock that runs
+        state = attrs.evolve(state, epoch=max(epoch, min(state.epoch, 1)), iteration=max(iteration, 1), held=0)
+    return read(schedule, state, f"the value of {schedule!r}", FINITE)
+
+
+def clocks(*schedules: Schedulable) -> frozenset[Clock]:
+    """The counters that schedules read; those of other callables are not known."""
+    return frozenset().union(*(schedule.clocks for schedule in schedules if isinstance(schedule, Schedule)))
+
+
+INFIX: dict[str, Callable[[float, float], float]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
+OPERATIONS: dict[str, Callable[[float, float], float]] = {**INFIX, "minimum": min, "maximum": max}
+
+
+def _check_operation(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str) or value not in OPERATIONS:
+        wanted = ", ".join(map(repr, OPERATIONS))
+        raise ValueError(f"{field_name(instance, attribute)} must be one of {wanted}, got {value!r}")
+
+
+@attrs.frozen(repr=False)
+class Combination(Schedule):
+    """Two schedules, or a schedule and a number, in an operation: what arithmetic on schedules gives.
+
+    Attributes:
+        operation: `"+"`, `"-"`, `"*"`, `"/"`, `"minimum"` or `"maximum"`.
+        left: a schedule, any other scheduler, or a number.
+        right: another.
+
+    Example:
+        >>> up.learning_rate.Exp(0.1, gamma=0.5) * 0.5
+        Exp(0.1, gamma=0.5) * 0.5
+    """
+
+    operation: str = attrs.field(validator=_check_operation)
+    left: Schedulable = inner()
+    right: Schedulable = inner()
+
+    def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
+        operation = OPERATIONS[self.operation]
+        return operation(at(self.left, epoch, iteration, state), at(self.right, epoch, iteration, state))
+
+    @property
+    def clocks(self) -> frozenset[Clock]:
+        return clocks(self.left, self.right)
+
+    def __repr__(self) -> str:
+        if self.operation not in INFIX:
+            return f"{self.operation}({self.left!r}, {self.right!r})"
+        left, right = (
+            f"({side!r})" if isinstance(side, Combination) and side.operation in INFIX else repr(side)
+            for side in (self.left, self.right)
+        )
+        return f"{left} {self.operation} {right}"
+
+
+def _combined(operation: str, left: Schedulable, right: Schedulable) -> Schedule:
+    try:
+        return Combination(operation, left, right)
+    except TypeError:
+        return NotImplemented  # type: ignore[no-any-return]  # Python asks the other side then
+
+
+def minimum(*schedules: Schedulable) -> Schedule:
+    """The lowest of several schedules, other schedulers and numbers, at each clock.
+
+    Example:
+        >>> up.learning_rate.minimum(0.05, up.learning_rate.Exp(0.1))(up.OptimizationState(epoch=1))
+        0.05
+    """
+    return _chosen("minimum", schedules)
+
+
+def maximum(*schedules: Schedulable) -> Schedule:
+    """The highest of several schedules, other schedulers and numbers, at each clock.
+
+    Example:
+        >>> up.learning_rate.maximum(0.05, up.learning_rate.Exp(0.1))(up.OptimizationState(epoch=1))
+        0.09000000000000001
+    """
+    return _chosen("maximum", schedules)
+
+
+def _chosen(operation: str, schedules: tuple[Any, ...]) -> Schedule:
+    if len(schedules) < 2:
+        raise TypeError(f"{operation} takes two or more schedules, got {schedules!r}")
+    first, second, *others = (schedulable(schedule, f"{operation}[{i}]") for i, schedule in enumerate(schedules))
+    result = Combination(operation, first, second)
+    for other in others:
+        result = Combination(operation, result, other)
+    return result
+
+
+class Curve(Schedule):
+    """A schedule that is a function of one counter of the clock.
+
+    A subclass under `@attrs.frozen(repr=False)` has a field `clock`, and gives `curve`.
+    """
+
+    __slots__ = ()
+    clock: Clock
+
+    def curve(self, t: int) -> float:
+        """The value in the t-th epoch or iteration; 0 is where the curve begins."""
+        raise NotImplementedError(f"{type(self).__name__} has no curve")
+
+    def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
+        t = epoch if self.clock == "epoch" else iteration
+        if t < 1:
+            check_started(self, self.clock, state)
+        return self.curve(t)
+
+    @property
+    def clocks(self) -> frozenset[Clock]:
+        return frozenset((self.clock,))
+
+
+def check_started(schedule: object, clock: Clock, state: OptimizationState) -> None:
+    """Raise if the counter that drives `schedule` still stands at 0, where no value of it is in force yet.
 
     Raises:
-        ValueError: the counter still stands at 0, where no value of the schedule is in force yet.
+        ValueError: it does; the message says how to start the clock.
     """
     reading = state.epoch if clock == "epoch" else state.iteration - state.held
     if reading < 1:
@@ -43,4 +250,3 @@ def count(schedule: object, clock: Clock, state: OptimizationState) -> int:
             f"{schedule!r} has no value yet, for the clock's {clock} count stands at {reading}: {start}, "
             "where state is the OptimizationState that get_updater was given, or else update.state"
         )
-    return reading

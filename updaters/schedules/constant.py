@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import attrs
 
-from updaters.schedules.base import value_in
+from updaters.schedules.base import Schedule
+from updaters.schedules.fields import value_in
 from updaters.state import OptimizationState
 
 
-@attrs.frozen
-class Fixed:
+@attrs.frozen(repr=False)
+class Fixed(Schedule):
     """The same value at every clock.
 
     Attributes:
@@ -22,12 +23,12 @@ class Fixed:
 
     value: float = value_in()
 
-    def __call__(self, state: OptimizationState, /) -> float:
+    def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
         return self.value
 
 
-@attrs.frozen
-class Null:
+@attrs.frozen(repr=False)
+class Null(Schedule):
     """No momentum: 0 at every clock, and no slot is kept for it, as with `momentum=None`.
 
     Example:
@@ -35,5 +36,5 @@ class Null:
         0.0
     """
 
-    def __call__(self, state: OptimizationState, /) -> float:
+    def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
         return 0.0

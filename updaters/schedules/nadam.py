@@ -5,12 +5,12 @@ from __future__ import annotations
 import attrs
 
 from updaters.checks import BELOW_ONE, UNIT
-from updaters.schedules.base import Clock, count, driven_by, value_in
-from updaters.state import OptimizationState
+from updaters.schedules.base import Curve
+from updaters.schedules.fields import Clock, driven_by, value_in
 
 
-@attrs.frozen
-class Nadam:
+@attrs.frozen(repr=False)
+class Nadam(Curve):
     """The momentum that Nadam warms up, `mu0 * (1 - gamma * alpha**(T * delta))`.
 
     Attributes:
@@ -41,6 +41,6 @@ class Nadam:
     alpha: float = value_in(BELOW_ONE, default=0.96, kw_only=True)
     clock: Clock = driven_by("iteration")
 
-    def __call__(self, state: OptimizationState, /) -> float:
-        missing: float = self.gamma * self.alpha ** (count(self, self.clock, state) * self.delta)
+    def curve(self, t: int) -> float:
+        missing: float = self.gamma * self.alpha ** (t * self.delta)
         return self.mu0 * (1.0 - missing)
