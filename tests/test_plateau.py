@@ -66,14 +66,14 @@ def test_the_state_machine(seen: list[float], patience: int, cooldown: int, mode
 @pytest.mark.parametrize(
     ("mode", "relative", "best", "worse", "better"),
     [
-        ("min", True, 2.0, 1.81, 1.79),
-        ("min", True, -2.0, -2.19, -2.21),
-        ("max", True, 2.0, 2.19, 2.21),
-        ("max", True, -2.0, -1.81, -1.79),
-        ("min", False, 2.0, 1.91, 1.89),
-        ("min", False, -2.0, -2.09, -2.11),
-        ("max", False, 2.0, 2.09, 2.11),
-        ("max", False, -2.0, -1.91, -1.89),
+        ("min", True, 2.0, 1.80001, 1.79999),
+        ("min", True, -2.0, -2.19999, -2.20001),
+        ("max", True, 2.0, 2.19999, 2.20001),
+        ("max", True, -2.0, -1.80001, -1.79999),
+        ("min", False, 2.0, 1.90001, 1.89999),
+        ("min", False, -2.0, -2.09999, -2.10001),
+        ("max", False, 2.0, 2.09999, 2.10001),
+        ("max", False, -2.0, -1.90001, -1.89999),
         ("min", True, 0.0, 0.0, -1e-9),
     ],
 )

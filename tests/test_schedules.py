@@ -574,7 +574,7 @@ def test_what_both_namespaces_have_is_one_thing_but_for_the_mirrors() -> None:
     assert get_learning_rate(learning_rate.Fixed(0.1), OptimizationState()) == 0.1
 
 
-@pytest.mark.parametrize("value", [None, "0.1", math.nan, math.inf, np.ones(2), True])
+@pytest.mark.parametrize("value", [None, "0.1", math.nan, math.inf, np.ones(2), True, np.True_, 1j, np.array(1j)], ids=repr)
 @pytest.mark.parametrize(
     "make", [learning_rate.per_step, lambda f: Lambda(1.0, f), lambda f: Warmup(f, 2), lambda f: 0.5 * Delay(f, 1, clock="epoch")]
 )
@@ -586,7 +586,7 @@ def test_what_a_function_may_not_give(make: Any, value: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="finite") as info:
         schedule(OptimizationState(epoch=3, iteration=3))
     assert f"{foreign!r}" in str(info.value)
-    assert f"got {value!r}" in str(info.value)
+    assert f"got {(value.item() if getattr(value, 'ndim', None) == 0 else value)!r}" in str(info.value)
 
 
 @pytest.mark.parametrize("number", [np.float32(0.5), np.array(0.5), np.float16(0.5), np.int8(1), 1])
