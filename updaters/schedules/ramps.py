@@ -18,7 +18,7 @@ class Linear(Curve):
     Attributes:
         value: where it begins, at T = 0.
         length: how many epochs or iterations it takes.
-        end: where it ends, and stays.
+        end: where it ends, and stays. By epochs, the whole of epoch `length` is there.
         clock: whether T counts epochs or iterations.
 
     Raises:
@@ -51,7 +51,7 @@ class Polynomial(Curve):
     Attributes:
         value: where it begins, at T = 0.
         length: how many epochs or iterations it takes.
-        end: where it ends, and stays.
+        end: where it ends, and stays. By epochs, the whole of epoch `length` is there.
         power: 1 is a straight line; 2 falls fast first and slowly at the end.
         cycle: begin again at each end instead of staying there, with a `length` that is the smallest multiple
             of itself not yet passed: the k-th cycle begins at about 1 / k of the height.
