@@ -86,8 +86,10 @@ class Schedule:
 
     def __repr__(self) -> str:
         """The call that makes it: what goes by position, and what differs from its default."""
+        if not attrs.has(type(self)):
+            return super().__repr__()
         parts = []
-        for field in attrs.fields(type(self)):  # type: ignore[arg-type]  # its subclasses are attrs classes
+        for field in attrs.fields(type(self)):
             value = getattr(self, field.name)
             if not field.init:
                 continue
