@@ -89,7 +89,7 @@ class Schedule:
         if not attrs.has(type(self)):
             return super().__repr__()
         parts = []
-        for field in attrs.fields(type(self)):
+        for field in attrs.fields(type(self)):  # type: ignore[arg-type]  # it is one, as was just asked
             value = getattr(self, field.name)
             if not field.init:
                 continue
