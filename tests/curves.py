@@ -143,6 +143,7 @@ CURVES: list[tuple[Any, Curve]] = [
     (Polynomial(0.3, 8), between([(0, 0.3), (8, 0)])),
     (Polynomial(0.5, 8, end=0.1, power=3), lambda t: 0.1 + 0.4 * times(1, max(8 - t, 0) / 8, 3)),
     (Polynomial(0.1, 8, end=0.5, power=2), lambda t: 0.5 - 0.4 * (max(8 - t, 0) ** 2 / 64)),
+    (Polynomial(0.5, 8, power=0), lambda t: 0.5),
     (Polynomial(0.5, 4, end=0.1, cycle=True), lambda t: 0.1 + 0.4 * (-t % 4) / (t + -t % 4)),
     (Polynomial(0.5, 4, power=2, cycle=True), lambda t: 0.5 * (-t % 4) ** 2 / (t + -t % 4) ** 2),
     (Cosine(0.5, 8), lambda t: 0.5 * swing(min(t, 8) / 8)),
