@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from updaters import optimizers as rules
 from updaters.compat._arguments import build, check_no_params, not_yet, pair, refuse, switch, unless_zero
+from updaters.compat.oneflow import lr_scheduler as lr_scheduler
 from updaters.protocols import Schedulable
 
 __all__ = ["LAMB", "SGD", "Adagrad", "Adam", "AdamW", "RMSprop"]

@@ -15,6 +15,7 @@ import attrs
 from updaters import optimizers as rules
 from updaters import transforms
 from updaters.compat._arguments import build, unless_zero
+from updaters.compat.openseq2seq import lr_policies as lr_policies
 from updaters.optimizers.base import check_optimizer
 from updaters.protocols import Schedulable
 

@@ -19,6 +19,7 @@ import attrs
 from updaters import optimizers as rules
 from updaters.checks import POSITIVE
 from updaters.compat._arguments import build, doubled, negated, not_yet, switch, unless_zero
+from updaters.compat.tensorlayerx import lr as lr
 from updaters.optimizers.fields import hyperparameter
 from updaters.protocols import Schedulable
 from updaters.transforms import ClipByNorm, ClipByValue
