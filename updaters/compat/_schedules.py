@@ -11,12 +11,17 @@ from updaters.schedules.fields import Clock
 from updaters.updater import Updater
 
 
-def base_rate(value: object, name: str, *, kinds: str = "") -> float:
-    """`value` as a learning rate to begin with; an optimizer, which some systems take there, is an error of its own."""
+def check_no_optimizer(value: object, name: str) -> None:
+    """Raise where an optimizer is given in the place of the base rate, as some systems take it."""
     if isinstance(value, (Optimizer, Updater)) or hasattr(value, "param_groups"):
         raise TypeError(
             f"{name} must be the base rate, not an optimizer, which takes the schedule as its learning rate, got {value!r}"
         )
+
+
+def base_rate(value: object, name: str, *, kinds: str = "") -> float:
+    """`value` as a learning rate to begin with."""
+    check_no_optimizer(value, name)
     return number(value, name, NONNEGATIVE, kinds=kinds)
 
 

@@ -20,7 +20,7 @@ from updaters import learning_rate as schedules
 from updaters.checks import FINITE, INSIDE_UNIT, NONNEGATIVE, number, whole
 from updaters.compat._arguments import build
 from updaters.compat._plateau import RatePlateau, renamed
-from updaters.compat._schedules import base_rate, check_clock, check_function, check_run, zero_based
+from updaters.compat._schedules import base_rate, check_clock, check_function, check_no_optimizer, check_run, zero_based
 from updaters.protocols import Schedulable
 from updaters.schedules.base import Curve, Schedule
 from updaters.schedules.fields import Clock, value_in
@@ -236,6 +236,7 @@ def LinearWarmup(
     """
     check_run("LinearWarmup", verbose, last_epoch=last_epoch)
     after = learning_rate
+    check_no_optimizer(after, "LinearWarmup.learning_rate")
     if not callable(after) or isinstance(after, type):
         after = base_rate(after, "LinearWarmup.learning_rate", kinds=" or a schedule")
     steps = whole(warmup_steps, "LinearWarmup.warmup_steps", 1)
