@@ -44,17 +44,17 @@ FUNCTION = st.sampled_from(list(FUNCTIONS.values()))
 
 
 @st.composite
-def _piecewise(draw: st.DrawFn, **fields: Any) -> Schedule:
-    boundaries = sorted(draw(st.sets(COUNTS, max_size=3)))
+def _piecewise(draw: st.DrawFn, clock: Clock) -> Schedule:
+    boundaries = tuple(sorted(draw(st.sets(COUNTS, max_size=3))))
     count = len(boundaries) + 1
-    return rates.Piecewise(draw(st.lists(VALUES, min_size=count, max_size=count)), boundaries, clock=draw(fields["clock"]))
+    return rates.Piecewise(draw(st.tuples(*[VALUES] * count)), boundaries, clock=clock)
 
 
 @st.composite
 def _sequence(draw: st.DrawFn, inner: st.SearchStrategy[Any], clock: Clock) -> Schedule:
-    boundaries = sorted(draw(st.sets(UNITS, max_size=3)))
+    boundaries = tuple(sorted(draw(st.sets(UNITS, max_size=3))))
     count = len(boundaries) + 1
-    return rates.Sequence(draw(st.lists(inner, min_size=count, max_size=count)), boundaries, clock=clock)
+    return rates.Sequence(draw(st.tuples(*[inner] * count)), boundaries, clock=clock)
 
 
 CURVES: dict[type[Schedule], dict[str, Any]] = {
@@ -98,7 +98,7 @@ def leaves(clock: Clock) -> dict[type[Schedule], Schedules]:
     found: dict[type[Schedule], Schedules] = {
         kind: st.builds(kind, **fields, clock=st.just(clock)) for kind, fields in CURVES.items()
     }
-    found[rates.Piecewise] = _piecewise(clock=st.just(clock))
+    found[rates.Piecewise] = _piecewise(clock)
     found[rates.Fixed] = st.builds(rates.Fixed, VALUES)
     found[momenta.Null] = st.builds(momenta.Null)
     return found

@@ -58,6 +58,8 @@ def from_config(data: Mapping[str, Any]) -> Any:
     A config may be written by hand too, and leave out what the class itself does not ask for. It is data alone: the names in it
     are looked up among our own classes and what `register` was given, and nowhere else.
 
+    One value that stood in two places comes back as two that are equal; a `Plateau` among them is to be observed in both.
+
     Raises:
         TypeError: there is something that is no data; or a field is given another kind of thing.
         ValueError: the version is missing or another; a type, function or field is missing or unknown; a value is out of
