@@ -1,6 +1,6 @@
 """A user's script that builds every optimizer and schedule, for type checkers to read; `make lint` has mypy do so."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -97,6 +97,17 @@ optimizers: list[up.Optimizer] = [
     oneflow.LAMB(rate, betas=(0.8, 0.9), adam_w_mode=False),
     openseq2seq.LARC(openseq2seq.NovoGrad(rate), larc_eta=0.001, larc_mode="clip"),
 ]
+registered: type[Ramp] = up.register(Ramp, name="typed.Ramp")
+config: dict[str, Any] = up.to_config(up.SGD(momentum=registered(0.5)))
+same: up.SGD = up.from_config(config)
+
+
+@up.register(name="typed.halving")
+def halving(state: up.OptimizationState) -> float:
+    return 0.5**state.epoch
+
+
+half: float = halving(up.OptimizationState(epoch=1))
 adam: up.Adam = torch.Adam(0.1)
 lamb: up.LAMB = oneflow.LAMB(lr=0.1)
 if TYPE_CHECKING:
