@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 import updaters as up
 from tests.golden import Case, cases
+from updaters import compat
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "optimizers.md").read_text(encoding="utf-8")
@@ -118,7 +120,11 @@ def test_the_links_of_the_documents_lead_somewhere() -> None:
 
 PUBLIC = [getattr(up, name) for name in up.__all__]
 PUBLIC += [getattr(module, name) for module in (up.learning_rate, up.momentum) for name in module.__all__]
-COMPAT = [importlib.import_module(f"updaters.compat.{path.stem}") for path in (ROOT / "updaters/compat").glob("[a-z]*.py")]
+COMPAT = [
+    importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(compat.__path__, f"{compat.__name__}.")
+    if not module.name.rpartition(".")[2].startswith("_")
+]
 PUBLIC += [getattr(module, name) for module in COMPAT for name in module.__all__]
 PUBLIC = [value for value in PUBLIC if inspect.isclass(value) or inspect.isfunction(value)]
 
