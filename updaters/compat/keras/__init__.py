@@ -28,8 +28,9 @@ import numpy as np
 
 from updaters import optimizers as rules
 from updaters.checks import BELOW_ONE, POSITIVE, flag, number
-from updaters.compat._arguments import Scaled, build, doubled, negated, not_yet, refuse, switch, unless_zero
+from updaters.compat._arguments import build, doubled, negated, not_yet, refuse, switch, unless_zero
 from updaters.protocols import Schedulable
+from updaters.schedules.base import Combination
 from updaters.transforms import ClipByNorm
 
 __all__ = [
@@ -474,8 +475,8 @@ def Muon(
         epsilon_hat=True, **shared | {"weight_decay": strength},
     )  # fmt: skip
     if ratio != 1:
-        of_the_other = None if strength is None else Scaled(strength, 1 / ratio, "Muon.adam_weight_decay")
-        adam = attrs.evolve(adam, lr=Scaled(learning_rate, ratio, "Muon.learning_rate"), weight_decay=of_the_other)
+        of_the_other = None if strength is None else Combination("/", strength, ratio)
+        adam = attrs.evolve(adam, lr=Combination("*", ratio, learning_rate), weight_decay=of_the_other)
     return build(
         MuonOfPaths, "Muon", NAMES | {"iterations": "ns_steps", "polynomial": "muon_a, muon_b, muon_c"}, lr=learning_rate,
         momentum=kept, nesterov=nesterov, otherwise=adam, scale="none" if rms_rate is None else "rms",
