@@ -1,1 +1,1 @@
-collect_ignore = ["make.py", "signatures.py"]  # scripts, for machines that have the systems
+collect_ignore = ["make.py", "make_schedules.py", "signatures.py"]  # scripts, for machines that have the systems

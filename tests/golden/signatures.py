@@ -1,10 +1,11 @@
-"""Write down the arguments of PyTorch's and Keras's optimizers, for tests to compare with.
+"""Write down the arguments of PyTorch's and Keras's optimizers and schedules, for tests to compare with.
 
-    python tests/golden/signatures.py torch            writes torch_signatures.json next to this file
-    python tests/golden/signatures.py keras --check    exit status 1 where the file says something else
+    python tests/golden/signatures.py torch            writes torch_signatures.json and torch_schedule_signatures.json here
+    python tests/golden/signatures.py keras --check    exit status 1 where the files say something else
 
-Each needs its system installed. A signature is a list of names, kinds and what they are unless given, without PyTorch's `params`
-and Keras's `**kwargs`.
+Each needs its system installed. A signature is a list of names, kinds and what they are unless given, without PyTorch's `params`,
+the `optimizer` of its schedules, and Keras's `**kwargs`. In the files, arguments that must be given end with their kind;
+`schedule_signatures` reads them.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 MODULES = {"torch": "torch.optim", "keras": "keras.optimizers"}
+SCHEDULES = {"torch": "torch.optim.lr_scheduler", "keras": "keras.optimizers.schedules"}
 KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -27,20 +29,44 @@ def signature(function: Any) -> list[list[Any]]:
     return [[one.name, one.kind.name, list(one.default) if type(one.default) is tuple else one.default] for one in parameters]
 
 
+def schedule_signatures(system: str) -> dict[str, list[list[Any]]]:
+    """By name: what `signature` gives for each schedule of a system, without the optimizer."""
+    stored = json.loads((HERE / f"{system}_schedule_signatures.json").read_text(encoding="utf-8"))
+    required = inspect.Parameter.empty
+    return {name: [row if len(row) == 3 else [*row, required] for row in rows] for name, rows in stored.items()}
+
+
+def text(module: str, names: set[str], without: str = "") -> str:
+    """The JSON, with one signature in each line."""
+    found = {name: signature(getattr(importlib.import_module(module), name)) for name in sorted(names)}
+    rows = {
+        name: [row[:2] if row[2] is inspect.Parameter.empty else row for row in rows if row[0] != without]
+        for name, rows in found.items()
+    }
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
+    return f"{{\n{lines}\n}}\n"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("system", choices=list(MODULES))
     parser.add_argument("--check", action="store_true")
     chosen = parser.parse_args()
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    module = importlib.import_module(MODULES[chosen.system])
-    rules = sorted({case["rule"] for case in json.loads((HERE / f"{chosen.system}.json").read_text())["cases"]})
-    rows = ",\n".join(f"  {json.dumps(rule)}: {json.dumps(signature(getattr(module, rule)))}" for rule in rules)
-    text = f"{{\n{rows}\n}}\n"
-    file = HERE / f"{chosen.system}_signatures.json"
+
+    def named(file: str, key: str) -> set[str]:
+        return {case[key] for case in json.loads((HERE / f"{chosen.system}{file}.json").read_text(encoding="utf-8"))["cases"]}
+
+    files = {
+        HERE / f"{chosen.system}_signatures.json": text(MODULES[chosen.system], named("", "rule")),
+        HERE / f"{chosen.system}_schedule_signatures.json": text(
+            SCHEDULES[chosen.system], named("_schedules", "scheduler"), without="optimizer"
+        ),
+    }
     if not chosen.check:
-        file.write_text(text, encoding="utf-8")
-    return int(text != file.read_text(encoding="utf-8"))
+        for file, content in files.items():
+            file.write_text(content, encoding="utf-8")
+    return int(any(content != file.read_text(encoding="utf-8") for file, content in files.items()))
 
 
 if __name__ == "__main__":
