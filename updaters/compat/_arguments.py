@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any, NoReturn, TypeVar
 
@@ -83,6 +83,12 @@ def check_no_params(called: str, args: tuple[object, ...], options: Mapping[str,
             f"{called} takes no params: give each weight with its gradient to get_updater(...)(index, grad, weight); "
             "a group with arguments of its own is an updater of its own"
         )
+
+
+def lasting(several: Iterable[T], begins: Sequence[int]) -> tuple[list[T], list[int]]:
+    """Those that last at all until the next one begins, and when each of them but the first begins."""
+    kept = [(one, begin) for one, begin, end in zip(several, begins, (*begins[1:], math.inf), strict=True) if begin < end]
+    return [one for one, _ in kept], [begin for _, begin in kept[1:]]
 
 
 def refuse(name: str, value: object, why: str) -> NoReturn:

@@ -4,7 +4,7 @@
 `update.step(grads, weights)`, with `from updaters.compat import keras`.
 
 Arguments are as `keras.optimizers` has them, and what a docstring here says nothing about is what it is there. A learning rate
-may be a scheduler, any callable `state -> float`, in the place of a `LearningRateSchedule`. All rules have:
+may be one of `schedules`, or any other callable `state -> float`. All rules have:
 
 - `weight_decay`: decoupled, `w = w - learning_rate * weight_decay * w` before the rule, or None for none;
 - `clipnorm`, the bound of each gradient's norm, or `clipvalue`, that of its elements; None or 0 for none. Negative ones, which
@@ -29,6 +29,7 @@ import numpy as np
 from updaters import optimizers as rules
 from updaters.checks import BELOW_ONE, POSITIVE, flag, number
 from updaters.compat._arguments import build, doubled, negated, not_yet, refuse, switch, unless_zero
+from updaters.compat.keras import schedules as schedules
 from updaters.protocols import Schedulable
 from updaters.schedules.base import Combination
 from updaters.transforms import ClipByNorm

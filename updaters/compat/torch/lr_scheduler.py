@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import wraps
 from itertools import pairwise
-from math import floor, inf
+from math import floor
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import attrs
@@ -24,7 +24,7 @@ import attrs
 from updaters import learning_rate as curves
 from updaters import momentum as momenta
 from updaters.checks import BELOW_ONE, NONNEGATIVE, POSITIVE, UNIT, number, whole
-from updaters.compat._arguments import build, refuse, switch
+from updaters.compat._arguments import build, lasting, refuse, switch
 from updaters.optimizers import Optimizer
 from updaters.schedules.base import Combination, Schedule
 from updaters.schedules.fields import Clock, value_in
@@ -370,14 +370,12 @@ def SequentialLR(
         raise ValueError(f"SequentialLR.milestones must be one fewer than the {len(several)} schedulers, got {ends!r}")
     if any(after < before for before, after in pairwise(ends)):
         raise ValueError(f"SequentialLR.milestones must be in increasing order, got {ends!r}")
-    begins = (0, *ends)
-    that_run = [(one, begin) for one, begin, end in zip(several, begins, (*ends, inf), strict=True) if begin < end]
-    if len(that_run) == 1:
-        return that_run[0][0]
+    that_run, begins = lasting(several, (0, *ends))
+    if not begins:
+        return that_run[0]
     return build(
-        curves.Sequence, "SequentialLR", {"boundaries": "milestones", "schedules": "schedulers"},
-        schedules=[one for one, _ in that_run], boundaries=[begin for _, begin in that_run[1:]],
-        **{} if clock is None else {"clock": clock},
+        curves.Sequence, "SequentialLR", {"boundaries": "milestones", "schedules": "schedulers"}, schedules=that_run,
+        boundaries=begins, **{} if clock is None else {"clock": clock},
     )  # fmt: skip
 
 
