@@ -83,7 +83,7 @@ def LambdaLR(lr: float, lr_lambda: Callable[[int], float], last_epoch: int = -1,
     """
     _check_start("LambdaLR", last_epoch)
     base = number(lr, "LambdaLR.lr", NONNEGATIVE)
-    return base * build(curves.PerStep, "LambdaLR", {"function": "lr_lambda"}, function=lr_lambda, clock=clock)
+    return base * build(curves.PerStep, "LambdaLR", {}, function=_function(lr_lambda, "LambdaLR.lr_lambda"), clock=clock)
 
 
 @_without_optimizer
@@ -289,10 +289,11 @@ def CyclicLR(
     moves = switch(cycle_momentum, "CyclicLR.cycle_momentum")
     if scale_fn is None:
         return RateAndMomentum(curves.Delay(rate, 1), curves.Delay(kept, 1) if moves else None)
-    scale = build(curves.PerStep, "CyclicLR", {"function": "scale_fn"}, function=scale_fn, clock=clock)
+    scale = _function(scale_fn, "CyclicLR.scale_fn")
     if scale_mode == "cycle":
-        scale = attrs.evolve(scale, function=OfCycle(scale_fn, rate.up + rate.down))
-    height = curves.Delay(attrs.evolve(rate, low=0.0, high=1.0, mode="triangular"), 1) * scale
+        scale = OfCycle(scale, rate.up + rate.down)
+    scales = curves.PerStep(scale, clock=clock)
+    height = curves.Delay(attrs.evolve(rate, low=0.0, high=1.0, mode="triangular"), 1) * scales
     return RateAndMomentum(
         rate.low + (rate.high - rate.low) * height, kept.high - (kept.high - kept.low) * height if moves else None
     )
@@ -424,6 +425,12 @@ def _base_and_factor(schedule: Schedule) -> tuple[float, Schedule] | None:
         case curves.Delay(curves.Exp(base) | curves.Polynomial(base, end=0.0) | curves.Cosine(base, end=0.0) as curve):
             return base, attrs.evolve(schedule, inner=attrs.evolve(curve, value=1.0))
     return None
+
+
+def _function(value: T, name: str) -> T:
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(f"{name} must be a function, got {value!r}")
+    return value
 
 
 def _schedules(schedulers: object, called: str) -> tuple[Schedule, ...]:
