@@ -19,6 +19,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 import updaters as up  # noqa: E402
+from tests import schedule_parity  # noqa: E402
 from tests.parity import COMPARED, GOLDEN, MODULES, NOT_YET, golden_error, oracle_error  # noqa: E402
 
 PAGE = ROOT / "docs" / "parity.md"
@@ -47,6 +48,8 @@ NumPy backend runs; that the others give its values is tested rule by rule. Erro
   was taken out, and what it amounts to is measured apart.
 - **MXNet.jl, TensorLayerX, OneFlow and OpenSeq2Seq** were read: `tests/parity.py` has what their sources do as loops over numbers.
   An error is the largest one, over the length of the path that the weight has gone.
+- **Schedules** were run too, or read. An error is the largest |x - y| over the largest rate. The first column is a call by the
+  system's name, and the second the schedule of ours that it gives. A `Delay` of 1 is a system whose steps count from 0.
 
 `DelayedASGD`, `RpropOfFirstRate`, `AdafactorOfDtype` and `MuonOfPaths` are our `ASGD`, `Rprop`, `Adafactor` and `Muon` with a
 system's own habit on top: its functions give them, and nobody need name them.
@@ -55,7 +58,7 @@ system's own habit on top: its functions give them, and nobody need name them.
 ABOUT = {
     "torch": """\
 Equal: the order of `maximize`, l2 decay and rule; both decays; the place of every epsilon; t for each weight by itself. The module
-follows 2.13. Schedules and clips are ours. `LBFGS` and `SparseAdam` are not there.
+follows 2.13. Clips are ours. `LBFGS` and `SparseAdam` are not there.
 """,
     "keras": """\
 Equal: a clip by norm or value, then a decoupled decay at the scheduled rate, then the rule; the place of every epsilon. The module
@@ -158,6 +161,17 @@ def errors_of(system: str, name: str) -> tuple[int, str]:
     return len(exact) + len(inside), words
 
 
+def schedule_rows(system: str) -> Iterator[list[str]]:
+    """The cells of the table of a system's schedules."""
+    for row in schedule_parity.ROWS[system]:
+        count, error = schedule_parity.largest_error(system, row.name)
+        compared = [str(count), bound(error)] if count else ["", ""]
+        yield [f"`{row.call}`", f"`{row.here}`", *compared, row.different]
+
+
+COLUMNS = ["there", "here", "configurations", "largest error", "different on purpose"]
+
+
 def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]) + "\n"
 
@@ -182,7 +196,9 @@ def page() -> str:
             here = made(system, name) if name != "LARC" else made(system, name).transforms[0]
             rows.append([f"`{name}`", f"`{here!r}`", str(count), errors, DIFFERENCES.get((system, name), "")])
         parts += [f"## {title}\n", ABOUT[system].format(not_yet=not_yet)]
-        parts += [table(["there", "here", "configurations", "largest error", "different on purpose"], rows)]
+        parts += [table(COLUMNS, rows)]
+        if system in schedule_parity.ROWS:
+            parts += [f"### Schedules of {title}\n", schedule_parity.ABOUT[system], table(COLUMNS, list(schedule_rows(system)))]
     return "\n".join(parts)
 
 

@@ -355,6 +355,7 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
     ),
     (lambda: mxnet_jl.ADAM(beta1=1.0), ValueError, "ADAM.beta1 must be in [0, 1), got 1.0"),
     (lambda: mxnet_jl.LearningRate.Exp(0.1, gamma=1.0), ValueError, "LearningRate.Exp.gamma must be in (0, 1), got 1.0"),
+    (lambda: mxnet_jl.LearningRate.Inv(0.1, gamma=0), ValueError, "LearningRate.Inv.gamma must be in (0, 1), got 0"),
     (lambda: mxnet_jl.LearningRate.Fixed(-1), ValueError, "LearningRate.Fixed.rate must be in [0, inf), got -1"),
     (
         lambda: mxnet_jl.LearningRate.Inv(0.1, decay_on_iteration=1),
@@ -509,14 +510,15 @@ def test_keras_muons_patterns_may_come_one_by_one() -> None:
     assert keras.Muon(exclude_layers=(name for name in ("a", "b"))) == keras.Muon(exclude_layers=["a", "b"])  # type: ignore[arg-type]
 
 
-def test_an_error_of_keras_muons_adam_names_the_argument_that_was_given() -> None:
+def test_an_error_of_keras_muons_adam_says_how_the_number_came_about() -> None:
     def wrong(state: up.OptimizationState) -> float:
         return -1.0
 
-    named = {"learning_rate": wrong, "adam_weight_decay": wrong}
-    for argument, scheduler in named.items():
-        update = up.get_updater(keras.Muon(**{argument: scheduler}, adam_lr_ratio=2))
-        with pytest.raises(ValueError, match=rf"^Muon\.{argument} must be in \[0, inf\), got -1\.0 from <function"):
+    said = {"learning_rate": f"lr must be in [0, inf), got -2.0 from 2.0 * {wrong!r} at "}
+    said["adam_weight_decay"] = f"weight_decay must be in [0, inf), got -0.5 from {wrong!r} / 2.0 at "
+    for argument, message in said.items():
+        update = up.get_updater(keras.Muon(**{argument: wrong}, adam_lr_ratio=2))
+        with pytest.raises(ValueError, match=rf"^Adam\.{re.escape(message)}"):
             update("b", np.ones(2), np.ones(2))
 
 

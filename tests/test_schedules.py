@@ -713,3 +713,17 @@ def test_every_number_matters_in_some_row(schedule: type[Any], field: str) -> No
         abs(near(state) - row(state)) > 1e-6 * row(state) for row, near in zip(rows, nearby, strict=True) for state in states
     ]
     assert any(moved)
+
+
+@pytest.mark.parametrize("t", [782, 1862, 10**6 + 1])
+@pytest.mark.parametrize("length", [4.6, 4.9, 0.3, 7.1])
+def test_rounding_at_the_joints_of_fractional_lengths_leaves_no_curve_outside_its_ends(length: float, t: int) -> None:
+    states = [OptimizationState(epoch=k, iteration=k) for k in range(t - 20, t + 20)]
+    for curve in (
+        Polynomial(0.1, length, power=0.5, cycle=True),
+        Cyclic(0.0, 0.1, up=length),
+        momentum.Cyclic(0.0, 0.1, up=length),
+        CosineRestarts(0.1, length, period_factor=1.1),
+        Exp(0.1, every=length, staircase=True),
+    ):
+        assert all(0.0 <= curve(state) <= 0.1 for state in states)

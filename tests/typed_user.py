@@ -67,6 +67,7 @@ schedulers: list[up.Schedulable] = [
     up.momentum.Fixed(0.9),
     up.momentum.Nadam(mu0=0.9, delta=0.1, gamma=0.4, alpha=0.9, clock="epoch"),
 ]
+cycle = torch.lr_scheduler.OneCycleLR(0.1, total_steps=100)
 optimizers: list[up.Optimizer] = [
     up.SGD(),
     up.SGD(0.1, momentum=ramp, nesterov=True),
@@ -91,7 +92,9 @@ optimizers: list[up.Optimizer] = [
     up.ScheduleFreeAdamW(rate, beta1=0.95, weight_decay=0.1, decay="inside"),
     torch.Adam(rate, betas=(0.8, ramp), eps=1e-6, foreach=None),
     torch.Adafactor(lambda state: 0.1 / state.epoch, eps=(None, 1e-3)),
+    torch.SGD(cycle, momentum=cycle.momentum or 0.9),
     keras.SGD(0.1, momentum=0.9, clipnorm=1.0),
+    keras.SGD(keras.schedules.CosineDecay(0.1, 100, warmup_target=0.2, warmup_steps=5)),
     mxnet_jl.SGD(lr_scheduler=mxnet_jl.LearningRate.Exp(0.1), momentum_scheduler=ramp),
     tensorlayerx.Adam(rate, grad_clip=tensorlayerx.ClipGradByValue(-1, 1)),
     oneflow.LAMB(rate, betas=(0.8, 0.9), adam_w_mode=False),
@@ -108,9 +111,10 @@ def halving(state: up.OptimizationState) -> float:
 
 
 half: float = halving(up.OptimizationState(epoch=1))
-adam: up.Adam = torch.Adam(0.1)
+adam: up.Adam = torch.Adam(torch.lr_scheduler.StepLR(0.1, 30))
 lamb: up.LAMB = oneflow.LAMB(lr=0.1)
 if TYPE_CHECKING:
+    torch.lr_scheduler.StepLR("0.1", 30)  # type: ignore[arg-type]
     torch.Adam(betas=0.9)  # type: ignore[arg-type]  # functions keep the types of their arguments
     oneflow.Adam([np.ones(3)])  # type: ignore[arg-type]
     tensorlayerx.Adam(learning_rate=0.1)  # type: ignore[call-arg]

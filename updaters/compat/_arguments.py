@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any, NoReturn, TypeVar
 
 import attrs
 
 from updaters.checks import NONNEGATIVE, Interval, number
-from updaters.protocols import Schedulable, read
-from updaters.state import OptimizationState
+from updaters.protocols import Schedulable
 
 T = TypeVar("T")
-
-WORDS = {"a real number in [-inf, inf)": "a finite number", "in [-inf, inf)": "finite"}
 
 
 @attrs.frozen
@@ -44,8 +41,6 @@ def build(rule: type[T], called: str, names: Mapping[str, str], /, **fields: Any
     except (TypeError, ValueError) as error:
         what, got, value = str(error).partition(", got ")
         what = re.sub(rf"^{rule.__name__}\.", f"{called}.", what)
-        for interval, word in WORDS.items():
-            what = what.replace(interval, word)
         what = re.sub(r"\w+", lambda word: names.get(word[0], word[0]), what)
         raise type(error)(what + got + value) from None
 
@@ -90,6 +85,12 @@ def check_no_params(called: str, args: tuple[object, ...], options: Mapping[str,
         )
 
 
+def lasting(several: Iterable[T], begins: Sequence[int]) -> tuple[list[T], list[int]]:
+    """Those that last at all until the next one begins, and when each of them but the first begins."""
+    kept = [(one, begin) for one, begin, end in zip(several, begins, (*begins[1:], math.inf), strict=True) if begin < end]
+    return [one for one, _ in kept], [begin for _, begin in kept[1:]]
+
+
 def refuse(name: str, value: object, why: str) -> NoReturn:
     """Raise an error about an argument that is never taken."""
     raise ValueError(f"{name} is not taken, got {value!r}: {why}")
@@ -98,21 +99,3 @@ def refuse(name: str, value: object, why: str) -> NoReturn:
 def not_yet(name: str, value: object, instead: str) -> NoReturn:
     """Raise an error about an argument that is yet to come."""
     raise NotImplementedError(f"{name} is not there yet, got {value!r}; leave it out, and {instead}")
-
-
-@attrs.frozen
-class Scaled:
-    """A hyperparameter times a number.
-
-    Attributes:
-        value: the hyperparameter.
-        factor: the number.
-        name: the argument that the hyperparameter came from, for errors.
-    """
-
-    value: Schedulable
-    factor: float
-    name: str = attrs.field(repr=False)
-
-    def __call__(self, state: OptimizationState, /) -> float:
-        return self.factor * read(self.value, state, self.name, NONNEGATIVE)

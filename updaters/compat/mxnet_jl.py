@@ -19,7 +19,7 @@ from typing import Any
 
 from updaters import learning_rate, momentum
 from updaters import optimizers as rules
-from updaters.checks import NONNEGATIVE, UNIT, Interval, number
+from updaters.checks import INSIDE_UNIT, NONNEGATIVE, UNIT, Interval, number
 from updaters.compat._arguments import build, refuse, switch, unless_zero
 from updaters.protocols import LearningRateScheduler, MomentumScheduler, Schedulable
 
@@ -70,15 +70,16 @@ class LearningRate:
     def Exp(rate: float, /, *, gamma: float = 0.9, decay_on_iteration: bool = False) -> learning_rate.Exp:
         """`rate * gamma**t`, where t counts epochs, or iterations."""
         return build(
-            learning_rate.Exp, "LearningRate.Exp", {"value": "rate"}, value=rate, gamma=gamma,
-            clock=_clock(decay_on_iteration, "LearningRate.Exp"),
+            learning_rate.Exp, "LearningRate.Exp", {"value": "rate"}, value=rate,
+            gamma=number(gamma, "LearningRate.Exp.gamma", INSIDE_UNIT), clock=_clock(decay_on_iteration, "LearningRate.Exp"),
         )  # fmt: skip
 
     @staticmethod
     def Inv(rate: float, /, *, gamma: float = 0.9, power: float = 0.5, decay_on_iteration: bool = False) -> learning_rate.Inv:
         """`rate * (1 + gamma * t)**-power`, where t counts epochs, or iterations."""
         return build(
-            learning_rate.Inv, "LearningRate.Inv", {"value": "rate"}, value=rate, gamma=gamma, power=power,
+            learning_rate.Inv, "LearningRate.Inv", {"value": "rate"}, value=rate,
+            gamma=number(gamma, "LearningRate.Inv.gamma", INSIDE_UNIT), power=power,
             clock=_clock(decay_on_iteration, "LearningRate.Inv"),
         )  # fmt: skip
 
@@ -141,7 +142,7 @@ def ADAM(
     Example:
         >>> from updaters.compat import mxnet_jl
         >>> mxnet_jl.ADAM(lr_scheduler=mxnet_jl.LearningRate.Exp(0.1))
-        Adam(lr=Exp(value=0.1, gamma=0.9, clock='epoch'), epsilon_hat=True, weight_decay=1e-05, gradient='sum')
+        Adam(lr=Exp(0.1), epsilon_hat=True, weight_decay=1e-05, gradient='sum')
     """
     return build(
         rules.Adam, "ADAM", {}, beta1=beta1, beta2=beta2, epsilon=epsilon, epsilon_hat=True,

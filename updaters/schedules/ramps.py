@@ -77,6 +77,6 @@ class Polynomial(Curve):
     clock: Clock = driven_by("epoch")
 
     def curve(self, t: int) -> float:
-        whole = self.length * max(ceil(t / self.length), 1) if self.cycle else max(self.length, t)
-        left: float = (1.0 - t / whole) ** self.power
+        whole = self.length * max(ceil(t / self.length), 1) if self.cycle else self.length
+        left: float = max(1.0 - t / whole, 0.0) ** self.power  # rounding may put the end of a fractional cycle before t
         return (self.value - self.end) * left + self.end

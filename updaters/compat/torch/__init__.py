@@ -5,7 +5,7 @@ becomes `from updaters.compat import torch as optim`: there is no first argument
 with its gradient.
 
 Arguments are as `torch.optim` has them, and what a docstring here says nothing about is what it is there. A learning rate may be
-a scheduler, any callable `state -> float`, in the place of `torch.optim.lr_scheduler`. `foreach`, `fused`, `capturable` and
+a schedule of `lr_scheduler`, or any other callable `state -> float`. `foreach`, `fused`, `capturable` and
 `differentiable` may be None or False. Numbers are those of float64 parameters; for halves moments are kept in float32 here, and
 in the half itself there.
 """
@@ -21,6 +21,7 @@ import numpy as np
 
 from updaters import optimizers as rules
 from updaters.compat._arguments import build, check_no_params, negated, pair, refuse, switch, unless_zero
+from updaters.compat.torch import lr_scheduler as lr_scheduler
 from updaters.optimizers.fields import nonnegative
 from updaters.protocols import Schedulable
 from updaters.state import OptimizationState

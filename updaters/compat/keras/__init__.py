@@ -4,7 +4,7 @@
 `update.step(grads, weights)`, with `from updaters.compat import keras`.
 
 Arguments are as `keras.optimizers` has them, and what a docstring here says nothing about is what it is there. A learning rate
-may be a scheduler, any callable `state -> float`, in the place of a `LearningRateSchedule`. All rules have:
+may be one of `schedules`, or any other callable `state -> float`. All rules have:
 
 - `weight_decay`: decoupled, `w = w - learning_rate * weight_decay * w` before the rule, or None for none;
 - `clipnorm`, the bound of each gradient's norm, or `clipvalue`, that of its elements; None or 0 for none. Negative ones, which
@@ -28,8 +28,10 @@ import numpy as np
 
 from updaters import optimizers as rules
 from updaters.checks import BELOW_ONE, POSITIVE, flag, number
-from updaters.compat._arguments import Scaled, build, doubled, negated, not_yet, refuse, switch, unless_zero
+from updaters.compat._arguments import build, doubled, negated, not_yet, refuse, switch, unless_zero
+from updaters.compat.keras import schedules as schedules
 from updaters.protocols import Schedulable
+from updaters.schedules.base import Combination
 from updaters.transforms import ClipByNorm
 
 __all__ = [
@@ -406,7 +408,7 @@ def Lamb(
 class MuonOfPaths(rules.Muon):
     """Muon for matrices whose path, which is their index, speaks of nothing that is excluded."""
 
-    exclude_layers: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    exclude_layers: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=tuple)
     exclude_embeddings: bool = flag(True)
 
     def for_weight(self, index: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> rules.Optimizer:
@@ -474,8 +476,8 @@ def Muon(
         epsilon_hat=True, **shared | {"weight_decay": strength},
     )  # fmt: skip
     if ratio != 1:
-        of_the_other = None if strength is None else Scaled(strength, 1 / ratio, "Muon.adam_weight_decay")
-        adam = attrs.evolve(adam, lr=Scaled(learning_rate, ratio, "Muon.learning_rate"), weight_decay=of_the_other)
+        of_the_other = None if strength is None else Combination("/", strength, ratio)
+        adam = attrs.evolve(adam, lr=Combination("*", ratio, learning_rate), weight_decay=of_the_other)
     return build(
         MuonOfPaths, "Muon", NAMES | {"iterations": "ns_steps", "polynomial": "muon_a, muon_b, muon_c"}, lr=learning_rate,
         momentum=kept, nesterov=nesterov, otherwise=adam, scale="none" if rms_rate is None else "rms",

@@ -1,0 +1,231 @@
+"""Which of our schedules another system's are, and how close: the tables of docs/parity.md, whose rows tests hold to be true."""
+
+from __future__ import annotations
+
+import math
+from types import MappingProxyType, ModuleType
+from typing import Any, Literal
+
+import attrs
+import numpy as np
+
+import updaters as up
+from tests.golden.schedules import FUNCTIONS, ScheduleCase, schedule_cases
+from updaters.compat import keras, torch
+
+SYSTEMS: dict[str, ModuleType] = {"torch": torch.lr_scheduler, "keras": keras.schedules}
+"""Where the schedules of a system are."""
+
+Clock = Literal["epoch", "iteration"]
+
+
+@attrs.frozen
+class Row:
+    """A schedule of a system."""
+
+    call: str
+    """By its own name and arguments."""
+    here: str
+    """The schedule of ours that it amounts to, as it is shown."""
+    different: str = ""
+    """What differs on purpose."""
+
+    @property
+    def name(self) -> str:
+        return self.call.partition("(")[0]
+
+
+ROWS: dict[str, list[Row]] = {
+    "torch": [
+        Row(
+            "ChainedScheduler([StepLR(0.1, 30), ExponentialLR(0.1, 0.9)])",
+            "(0.1 * Step(1.0, 30)) * Delay(Exp(1.0), 1)",
+            "only what multiplies the rate can be chained, else an error says what to do. After `CosineAnnealingLR`'s lowest point "
+            "the product goes on; there the rate rises to the base rate, and what the others multiplied by is forgotten",
+        ),
+        Row(
+            "ConstantLR(0.1)",
+            "0.1 * Piecewise((0.3333333333333333, 1.0), (5,))",
+            "`total_iters=0` is an error; there `factor` stays for good. `factor=0` is taken; there it is a division by 0",
+        ),
+        Row(
+            "CosineAnnealingLR(0.1, 50)",
+            "Delay(Cosine(0.1, 50, periodic=True), 1)",
+            "a function of the step; rounding adds up there",
+        ),
+        Row("CosineAnnealingWarmRestarts(0.1, 10, T_mult=2)", "CosineRestarts(0.1, 10, period_factor=2)"),
+        Row(
+            "CyclicLR(0.01, 0.1)",
+            "RateAndMomentum(Delay(Cyclic(0.01, 0.1, up=2000), 1), Delay(Cyclic(0.8, 0.9, up=2000), 1))",
+            "the momentum is the schedule's `momentum`, to be given to a field; there it is written into the optimizer",
+        ),
+        Row("ExponentialLR(0.1, 0.9)", "Delay(Exp(0.1), 1)"),
+        Row(
+            "LambdaLR(0.1, math.sqrt)",
+            "0.1 * PerStep(<built-in function sqrt>, clock='epoch')",
+        ),
+        Row(
+            "LinearLR(0.1)",
+            "0.1 * Delay(Linear(0.3333333333333333, 5, end=1.0), 1)",
+            "`total_iters=0` is an error; there `start_factor` stays for good",
+        ),
+        Row("MultiStepLR(0.1, [30, 80])", "MultiStep(0.1, (30, 80))"),
+        Row(
+            "OneCycleLR(0.1, 101, pct_start=0.5, div_factor=10.0)",
+            "RateAndMomentum(Delay(OneCycle(0.1, 100, rise=0.495, start=0.01), 1), "
+            "Delay(OneCycle(100, rise=0.495), 1))",
+            "after its end the rate stays; there it is outside the curve for one update, below 0 at times, and then an error. Where "
+            "the rise takes a step or less, it begins at `max_lr`; there, beside the curve or with a division by 0. A rise "
+            "without a fall, and three phases of which the last has no time, are errors",
+        ),
+        Row("PolynomialLR(0.1)", "Delay(Polynomial(0.1, 5), 1)", "`power=0`, with which nothing falls there, is an error"),
+        Row(
+            "ReduceLROnPlateau(0.1)",
+            "PlateauOfPyTorch(0.1)",
+            "a relative threshold is right for negative metrics, where theirs takes a slightly worse one for better; the first "
+            "finite metric is always the best so far, and infinite ones are bad; `factor=0` is an error",
+        ),
+        Row(
+            "SequentialLR([LinearLR(0.1), StepLR(0.1, 30)], [5])",
+            "Sequence((0.1 * Delay(Linear(0.3333333333333333, 5, end=1.0), 1), Step(0.1, 30)), (5,))",
+            "each schedule has a base rate of its own; a plateau or another `SequentialLR` may be among them",
+        ),
+        Row("StepLR(0.1, 30)", "Step(0.1, 30)"),
+    ],
+    "keras": [
+        Row(
+            "CosineDecay(0.0, 100, warmup_target=0.1, warmup_steps=10)",
+            "Sequence((Delay(Linear(0.0, 10, end=0.1, clock='iteration'), 1), Delay(Cosine(0.1, 100, clock='iteration'), 1)), (10,))",
+        ),
+        Row(
+            "CosineDecayRestarts(0.1, 100)",
+            "CosineRestarts(0.1, 100, period_factor=2.0, clock='iteration')",
+            "restarts are where they should be; a rounded logarithm makes some of theirs a step late",
+        ),
+        Row("ExponentialDecay(0.1, 100, 0.9)", "Delay(Exp(0.1, every=100, clock='iteration'), 1)"),
+        Row(
+            "InverseTimeDecay(0.1, 100, 0.5)", "Delay(Inv(0.1, gamma=0.5, power=1.0, every=100, clock='iteration'), 1)",
+        ),
+        Row("LinearCosineDecay(0.1, 100)", "Delay(LinearCosine(0.1, 100, clock='iteration'), 1)", "Keras 2's"),
+        Row(
+            "NoisyLinearCosineDecay(0.1, 100)", "Delay(NoisyLinearCosine(0.1, 100, clock='iteration'), 1)",
+            "Keras 2's; the noise is a function of `seed` and step, where theirs is another at each reading; a negative rate is 0",
+        ),
+        Row(
+            "PiecewiseConstantDecay([30, 60], [0.1, 0.05, 0.01])",
+            "Piecewise((0.1, 0.05, 0.01), (31, 61), clock='iteration')",
+            "boundaries that fall are an error; rates are added up there",
+        ),
+        Row(
+            "PolynomialDecay(0.1, 100)", "Delay(Polynomial(0.1, 100, end=0.0001, clock='iteration'), 1)",
+            "`power=0`, with which nothing falls there, is an error",
+        ),
+    ],
+}  # fmt: skip
+"""A row for each name that a system's module has: the tables of the page."""
+
+ABOUT = {
+    "torch": """\
+A call has the base rate in the place of `optimizer`; `CyclicLR`, `OneCycleLR`, `SequentialLR` and `ChainedScheduler` have rates
+of their own, or their schedules do. Epochs count unless `clock="iteration"` is given; for `CyclicLR` and `OneCycleLR`, iterations.
+Rates are compared over 200 steps. `RateAndMomentum` is a rate with its momentum, `PlateauOfPyTorch` our `Plateau` with an `eps`.
+`MultiplicativeLR` is not there.
+""",
+    "keras": """\
+Each class has Keras's arguments and is what the second column says; `serialize` and `deserialize` write and read Keras's
+dictionaries. Iterations count unless `clock="epoch"` is given. Rates are compared over 200 steps, with Keras computing in float64;
+in its float32 they are up to 3e-6 apart. An integer as initial rate, which makes all other numbers integers there, is itself
+here. There is no class to derive from: `per_step` takes any function of a step.
+""",
+}
+
+
+def namespace(system: str) -> dict[str, Any]:
+    """What a call of a row is evaluated in."""
+    return {**vars(SYSTEMS[system]), "math": math}
+
+
+def amounts_to(schedule: Any) -> str:
+    """What is shown for a schedule of a system: itself, or what a class of the system's arguments holds."""
+    return repr(getattr(schedule, "schedule", schedule))
+
+
+# Against what the systems gave
+
+REFUSED = MappingProxyType(
+    {
+        "ConstantLR(factor=0.5, total_iters=0)": "ConstantLR.total_iters must be an integer of at least 1, got 0",
+        "LinearLR(start_factor=0.5, total_iters=0)": "LinearLR.total_iters must be an integer of at least 1, got 0",
+        "OneCycleLR(max_lr=0.1, total_steps=100, pct_start=0.6, three_phase=True)": (
+            "OneCycleLR.pct_start must be at most 0.505 for three phases in 100 steps, got 0.6"
+        ),
+        "ReduceLROnPlateau(factor=0.0, patience=20) of constant metrics": ("ReduceLROnPlateau.factor must be in (0, 1), got 0.0"),
+        "PiecewiseConstantDecay(boundaries=[60, 30], values=[1.0, 0.5, 0.1])": (
+            "PiecewiseConstantDecay.boundaries must be in increasing order, got (60, 30)"
+        ),
+    }
+)
+"""By their names: the cases that are errors here, and what the error says."""
+
+EQUAL = [
+    (system, case)
+    for system in ("torch", "keras")
+    for case in schedule_cases(system)  # type: ignore[arg-type]  # it is one of the two
+    if not case.defect and case.name not in REFUSED
+]
+"""The cases whose rates are ours, but for the updates that a case calls defects."""
+
+WITHOUT_BASE = ("CyclicLR", "OneCycleLR", "SequentialLR", "ChainedScheduler")
+WITHOUT_CLOCK = ("SequentialLR", "ChainedScheduler")
+
+
+def made(scheduler: str, lr: float | None, arguments: Any, clock: Clock) -> Any:
+    """A schedule with the arguments of a case."""
+    given = dict(arguments)
+    for name in ("lr_lambda", "scale_fn"):
+        if name in given:
+            given[name] = FUNCTIONS[given[name]]
+    if "schedulers" in given:
+        given["schedulers"] = [made(one["scheduler"], lr, one["arguments"], clock) for one in given["schedulers"]]
+    if lr is not None and scheduler not in WITHOUT_BASE:
+        given["lr"] = lr
+    if scheduler not in (*WITHOUT_CLOCK, "ReduceLROnPlateau"):
+        given["clock"] = clock
+    return getattr(SYSTEMS["keras" if lr is None else "torch"], scheduler)(**given)
+
+
+def clock_at(clock: Clock, k: int) -> up.OptimizationState:
+    """A clock at the k-th epoch, or update, with its other counter elsewhere."""
+    return (
+        up.OptimizationState(epoch=k, iteration=9) if clock == "epoch" else up.OptimizationState(epoch=3, iteration=k + 4, held=4)
+    )
+
+
+def rates(case: ScheduleCase, clock: Clock) -> tuple[np.ndarray, np.ndarray | None]:
+    """The rates of a case, and its momenta if it has any, as they are here."""
+    schedule = made(case.scheduler, case.lr, case.arguments, clock)
+    found, kept = [], []
+    for k in range(1, len(case.rates) + 1):
+        if case.metrics is not None and k > 1:
+            schedule.step(case.metrics[k - 2])
+        found.append(schedule(clock_at(clock, k)))
+        if case.momenta is not None:
+            kept.append(schedule.momentum(clock_at(clock, k)))
+    return np.array(found), np.array(kept) if kept else None
+
+
+def errors(case: ScheduleCase, clock: Clock) -> np.ndarray:
+    """How far our rates are from those of a case, over the largest of those; or our momenta, as they are."""
+    found, kept = rates(case, clock)
+    result = np.abs(found - case.rates) / np.abs(case.rates).max()
+    return result if kept is None else np.maximum(result, np.abs(kept - case.momenta))
+
+
+def largest_error(system: str, name: str) -> tuple[int, float]:
+    """How many cases of a schedule were compared, and the largest error, but for updates that are defects there."""
+    found = [
+        np.delete(errors(case, "iteration"), [k - 1 for k in case.defects]).max()
+        for other, case in EQUAL
+        if (other, case.scheduler) == (system, name)
+    ]
+    return len(found), max(found, default=0.0)

@@ -1,0 +1,24 @@
+"""The tables of which schedule is which say what is true."""
+
+import inspect
+
+import pytest
+
+from tests.schedule_parity import ABOUT, ROWS, SYSTEMS, Row, amounts_to, namespace
+from updaters.schedules.base import Schedule
+
+
+@pytest.mark.parametrize(("system", "row"), [(system, row) for system, rows in ROWS.items() for row in rows], ids=str)
+def test_a_call_amounts_to_what_its_row_says(system: str, row: Row) -> None:
+    schedule = eval(row.call, namespace(system))
+    assert isinstance(schedule, Schedule)
+    assert amounts_to(schedule) == row.here
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_schedule_of_a_system_has_a_row(system: str) -> None:
+    module = SYSTEMS[system]
+    known = {name for name in module.__all__ if name[0].isupper() and inspect.getmodule(getattr(module, name)) is module}
+    names = [row.name for row in ROWS[system]]
+    assert names == sorted(known)
+    assert system in ABOUT
