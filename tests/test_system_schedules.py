@@ -612,7 +612,7 @@ def test_what_a_plateau_remembers_can_be_kept_and_copied(kind: Any) -> None:
     other.load_state_dict(schedule.state_dict())
     assert other == schedule == pickle.loads(pickle.dumps(schedule)) == copy.deepcopy(schedule)
     assert other(up.OptimizationState()) == 0.25
-    assert eval(repr(schedule), {kind.__name__: kind}) == kind(0.5, factor=0.5, patience=1, cooldown=3)
+    assert eval(repr(schedule), {type(schedule).__name__: type(schedule)}) == kind(0.5, factor=0.5, patience=1, cooldown=3)
     assert attrs.evolve(schedule, patience=4) == kind(0.5, factor=0.5, patience=4, cooldown=3)
     with pytest.raises(attrs.exceptions.FrozenAttributeError):
         schedule.factor = 0.1
@@ -635,7 +635,7 @@ def test_a_metric_that_is_no_number_is_an_error_and_changes_nothing(kind: Any, c
     before = schedule.state_dict()
     assert before["cooling"] == cooling
     for wrong in ("1", None, True, np.ones(2)):
-        with pytest.raises(TypeError, match=rf"^{kind.__name__}\.observe\(metric\) must be a finite number, got"):
+        with pytest.raises(TypeError, match=rf"^{type(schedule).__name__}\.observe\(metric\) must be a finite number, got"):
             schedule.step(wrong)
     assert schedule.state_dict() == before
 

@@ -1,36 +1,28 @@
-"""What the systems' plateaus share: ours, for a number, under their names, and with reductions that are too small to be made."""
+"""What the systems' plateaus share: ours, for a number, that makes no reduction too small to matter."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import attrs
 
-from updaters.checks import choice
+from updaters.compat._arguments import build
+from updaters.compat._schedules import base_rate, check_no_optimizer
 from updaters.schedules.fields import value_in
 from updaters.schedules.plateau import Plateau
 from updaters.state import OptimizationState
 
 
-def renamed(name: str) -> Any:
-    """A field of `Plateau` that has another name in a system."""
-    return attrs.field(init=False, default=attrs.Factory(lambda plateau: getattr(plateau, name), takes_self=True))
-
-
 @attrs.define(repr=False, unsafe_hash=True, on_setattr=attrs.setters.frozen)
 class RatePlateau(Plateau):
-    """A `Plateau` for a number, which makes no reduction of `eps` or less.
+    """A `Plateau` for a number, which makes no reduction of `eps` or less, with the systems' names for what it does."""
 
-    A subclass has a field for the number, and says so by `inner = renamed(...)`.
-    """
-
-    threshold_mode: Literal["rel", "abs"] = choice("rel", "abs", default="rel")
-    min_lr: float = value_in(default=0.0, kw_only=True)
     eps: float = value_in(default=1e-8, kw_only=True)
-    relative: bool = attrs.field(
-        init=False, default=attrs.Factory(lambda plateau: plateau.threshold_mode == "rel", takes_self=True)
-    )
-    floor: float = renamed("min_lr")
+
+    @property
+    def in_cooldown(self) -> bool:
+        """Whether the next metric is not held against the rate."""
+        return self.cooling > 0
 
     def step(self, metrics: float) -> None:
         """Take a new metric into account; a number, or an array of one, in which NaN and infinity are bad.
@@ -42,10 +34,23 @@ class RatePlateau(Plateau):
 
     def observe(self, metric: float) -> None:
         """Do as `step` does."""
-        before, reductions = self._rate(), self.reductions
-        super().observe(metric)
-        if before - self._rate() <= self.eps:
+        anywhere = OptimizationState()
+        rate, reductions = self(anywhere), self.reductions
+        Plateau.observe(self, metric)
+        if rate - self(anywhere) <= self.eps:
             self._remember(self.best, self.bad, self.cooling, reductions)
 
-    def _rate(self) -> float:
-        return self(OptimizationState())
+
+Kind = TypeVar("Kind", bound=RatePlateau)
+
+
+def rate_plateau(kind: type[Kind], called: str, names: dict[str, str], lr: object, threshold_mode: object, **fields: Any) -> Kind:
+    """A plateau from a system's arguments, of which `names` has those that are called otherwise there."""
+    name = f"{called}.{names['inner']}"
+    check_no_optimizer(lr, name)
+    if callable(lr) and not isinstance(lr, type):
+        raise TypeError(f"{name} must be a number, got {lr!r}; updaters.learning_rate.Plateau takes a schedule too")
+    if threshold_mode not in ("rel", "abs"):
+        raise ValueError(f"{called}.threshold_mode must be 'rel' or 'abs', got {threshold_mode!r}")
+    names = {"floor": "min_lr", **names}
+    return build(kind, called, names, inner=base_rate(lr, name), relative=threshold_mode == "rel", **fields)

@@ -13,16 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import attrs
-
 from updaters import learning_rate as schedules
 from updaters.checks import NONNEGATIVE, number
 from updaters.compat._arguments import build
-from updaters.compat._plateau import RatePlateau, renamed
+from updaters.compat._plateau import RatePlateau, rate_plateau
 from updaters.compat._schedules import base_rate, check_function, check_run, zero_based
-from updaters.protocols import Schedulable
 from updaters.schedules.base import Schedule
-from updaters.schedules.fields import Clock, value_in
+from updaters.schedules.fields import Clock
 
 __all__ = [
     "CosineAnnealingLR",
@@ -150,8 +147,11 @@ def PolynomialLR(
     return schedules.Repeat(curve, 1, times=2) if curve.cycle else zero_based(curve)
 
 
-@attrs.define(init=False, repr=False, unsafe_hash=True, on_setattr=attrs.setters.frozen)
-class ReduceLROnPlateau(RatePlateau):
+def ReduceLROnPlateau(
+    lr: float, mode: Literal["min", "max"] = "min", factor: float = 0.1, patience: int = 10, threshold: float = 0.0001,
+    threshold_mode: Literal["rel", "abs"] = "rel", cooldown: int = 0, min_lr: float = 0, eps: float = 1e-8,
+    verbose: bool = False,
+) -> RatePlateau:  # fmt: skip
     """OneFlow's ReduceLROnPlateau: a rate that `step(metrics)` reduces where a metric has stopped getting better.
 
     After more than `patience` metrics in a row that are no better there is a reduction, unless it would be one of `eps` or
@@ -167,28 +167,13 @@ class ReduceLROnPlateau(RatePlateau):
         >>> for loss in (1.0, 0.8, 0.9, 0.8):
         ...     rate.step(loss)
         >>> rate, rate(up.OptimizationState())
-        (ReduceLROnPlateau(factor=0.5, patience=1, lr=0.5), 0.25)
+        (RatePlateau(0.5, factor=0.5, patience=1), 0.25)
     """
-
-    lr: float = value_in(kw_only=True)
-    inner: Schedulable = renamed("lr")
-
-    def __init__(
-        self, lr: float, mode: Literal["min", "max"] = "min", factor: float = 0.1, patience: int = 10, threshold: float = 0.0001,
-        threshold_mode: Literal["rel", "abs"] = "rel", cooldown: int = 0, min_lr: float = 0, eps: float = 1e-8,
-        verbose: bool = False,
-    ) -> None:  # fmt: skip
-        called = type(self).__name__
-        check_run(called, verbose)
-        self.__attrs_init__(
-            lr=base_rate(lr, f"{called}.lr"), mode=mode, factor=factor, patience=patience, threshold=threshold,
-            threshold_mode=threshold_mode, cooldown=cooldown, min_lr=min_lr, eps=eps,
-        )  # fmt: skip
-
-    @property
-    def in_cooldown(self) -> bool:
-        """Whether the next metric is not held against the rate."""
-        return self.cooling > 0
+    check_run("ReduceLROnPlateau", verbose)
+    return rate_plateau(
+        RatePlateau, "ReduceLROnPlateau", {"inner": "lr"}, lr, threshold_mode, mode=mode, factor=factor, patience=patience,
+        threshold=threshold, cooldown=cooldown, floor=min_lr, eps=eps,
+    )  # fmt: skip
 
 
 def StepLR(

@@ -19,11 +19,11 @@ import attrs
 from updaters import learning_rate as schedules
 from updaters.checks import FINITE, INSIDE_UNIT, NONNEGATIVE, number, whole
 from updaters.compat._arguments import build
-from updaters.compat._plateau import RatePlateau, renamed
+from updaters.compat._plateau import RatePlateau, rate_plateau
 from updaters.compat._schedules import base_rate, check_clock, check_function, check_no_optimizer, check_run, zero_based
 from updaters.protocols import Schedulable
 from updaters.schedules.base import Curve, Schedule
-from updaters.schedules.fields import Clock, value_in
+from updaters.schedules.fields import Clock
 
 __all__ = [
     "CosineAnnealingDecay",
@@ -300,8 +300,23 @@ def LambdaDecay(
     return rate * build(schedules.PerStep, "LambdaDecay", {}, function=lr_lambda, clock=clock)
 
 
-@attrs.define(init=False, repr=False, unsafe_hash=True, on_setattr=attrs.setters.frozen)
-class ReduceOnPlateau(RatePlateau):
+@attrs.define(repr=False, unsafe_hash=True, on_setattr=attrs.setters.frozen)
+class PlateauOfTensorLayerX(RatePlateau):
+    """A plateau that does not remember the metrics of a cooldown."""
+
+    def observe(self, metric: float) -> None:
+        """Do as `step` does."""
+        best, cooling = self.best, self.cooling
+        RatePlateau.observe(self, metric)
+        if cooling:
+            self._remember(best, self.bad, self.cooling, self.reductions)
+
+
+def ReduceOnPlateau(
+    learning_rate: float, mode: Literal["min", "max"] = "min", factor: float = 0.1, patience: int = 10, threshold: float = 0.0001,
+    threshold_mode: Literal["rel", "abs"] = "rel", cooldown: int = 0, min_lr: float = 0, epsilon: float = 1e-8,
+    verbose: bool = False,
+) -> PlateauOfTensorLayerX:  # fmt: skip
     """TensorLayerX's ReduceOnPlateau: a rate that `step(metrics)` reduces where a metric has stopped getting better.
 
     After more than `patience` metrics in a row that are no better there is a reduction, unless it would be one of `epsilon` or
@@ -318,29 +333,11 @@ class ReduceOnPlateau(RatePlateau):
         >>> for loss in (1.0, 0.8, 0.9, 0.8):
         ...     rate.step(loss)
         >>> rate, rate(up.OptimizationState())
-        (ReduceOnPlateau(factor=0.5, patience=1, learning_rate=0.5), 0.25)
+        (PlateauOfTensorLayerX(0.5, factor=0.5, patience=1), 0.25)
     """
-
-    learning_rate: float = value_in(kw_only=True)
-    epsilon: float = value_in(default=1e-8, kw_only=True)
-    inner: Schedulable = renamed("learning_rate")
-    eps: float = renamed("epsilon")
-
-    def __init__(
-        self, learning_rate: float, mode: Literal["min", "max"] = "min", factor: float = 0.1, patience: int = 10,
-        threshold: float = 0.0001, threshold_mode: Literal["rel", "abs"] = "rel", cooldown: int = 0, min_lr: float = 0,
-        epsilon: float = 1e-8, verbose: bool = False,
-    ) -> None:  # fmt: skip
-        called = type(self).__name__
-        check_run(called, verbose)
-        self.__attrs_init__(
-            learning_rate=base_rate(learning_rate, f"{called}.learning_rate"), mode=mode, factor=factor, patience=patience,
-            threshold=threshold, threshold_mode=threshold_mode, cooldown=cooldown, min_lr=min_lr, epsilon=epsilon,
-        )  # fmt: skip
-
-    def observe(self, metric: float) -> None:
-        """Do as `step` does."""
-        best, cooling = self.best, self.cooling
-        super().observe(metric)
-        if cooling:
-            self._remember(best, self.bad, self.cooling, self.reductions)
+    check_run("ReduceOnPlateau", verbose)
+    names = {"inner": "learning_rate", "eps": "epsilon"}
+    return rate_plateau(
+        PlateauOfTensorLayerX, "ReduceOnPlateau", names, learning_rate, threshold_mode, mode=mode, factor=factor,
+        patience=patience, threshold=threshold, cooldown=cooldown, floor=min_lr, eps=epsilon,
+    )  # fmt: skip
