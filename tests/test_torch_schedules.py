@@ -400,6 +400,16 @@ def test_a_plateau_is_moved_by_metrics_alone_and_goes_on_from_its_numbers() -> N
         first.step("1.0")  # type: ignore[arg-type]  # wrong on purpose
 
 
+@pytest.mark.parametrize(
+    ("mode", "best", "metric", "better"),
+    [("min", 0.2, 0.18, True), ("max", 0.3, 0.33, False), ("min", -0.3, -0.33, False), ("max", -0.2, -0.18, True)],
+)
+def test_metrics_at_the_threshold_are_compared_with_a_product(mode: Any, best: float, metric: float, better: bool) -> None:
+    schedule = schedulers.ReduceLROnPlateau(0.5, mode, threshold=0.1)
+    schedule.step(best)
+    assert schedule.is_better(metric) is better
+
+
 def test_a_reduction_that_is_too_small_is_not_made_and_is_followed_by_a_cooldown_all_the_same() -> None:
     schedule = schedulers.ReduceLROnPlateau(0.5, factor=0.5, patience=0, cooldown=2, eps=0.25)
     for _ in range(2):

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import wraps
 from itertools import pairwise
-from math import floor
+from math import copysign, floor, isfinite
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import attrs
@@ -458,6 +458,12 @@ class PlateauOfPyTorch(curves.Plateau):
         curves.Plateau.observe(self, metric)
         if rate - self(anywhere) <= self.eps:
             self._remember(self.best, self.bad, self.cooling, reductions)
+
+    def is_better(self, metric: float) -> bool:
+        if not self.relative or self.best is None or not isfinite(metric):
+            return curves.Plateau.is_better(self, metric)
+        margin = copysign(self.threshold, self.best)  # PyTorch's product, as the difference may be rounded the other way
+        return metric < self.best * (1.0 - margin) if self.mode == "min" else metric > self.best * (1.0 + margin)
 
     def step(self, metrics: float) -> None:
         """Take a new metric into account."""
