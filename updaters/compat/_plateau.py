@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import copysign, isfinite
 from typing import Any, TypeVar
 
 import attrs
@@ -40,6 +41,13 @@ class RatePlateau(Plateau):
         if rate - self(anywhere) <= self.eps:
             self._remember(self.best, self.bad, self.cooling, reductions)
 
+    def is_better(self, metric: float) -> bool:
+        """Whether a metric would be better than the best so far."""
+        if not self.relative or self.best is None or not isfinite(metric):
+            return Plateau.is_better(self, metric)
+        margin = copysign(self.threshold, self.best)  # PyTorch's product, as a difference may be rounded the other way
+        return metric < self.best * (1.0 - margin) if self.mode == "min" else metric > self.best * (1.0 + margin)
+
 
 Kind = TypeVar("Kind", bound=RatePlateau)
 
@@ -49,7 +57,7 @@ def rate_plateau(kind: type[Kind], called: str, names: dict[str, str], lr: objec
     name = f"{called}.{names['inner']}"
     check_no_optimizer(lr, name)
     if callable(lr) and not isinstance(lr, type):
-        raise TypeError(f"{name} must be a number, got {lr!r}; updaters.learning_rate.Plateau takes a schedule too")
+        raise TypeError(f"{name} must be a number, got {lr!r}; updaters.learning_rate.Plateau takes a schedule")
     if threshold_mode not in ("rel", "abs"):
         raise ValueError(f"{called}.threshold_mode must be 'rel' or 'abs', got {threshold_mode!r}")
     names = {"floor": "min_lr", **names}

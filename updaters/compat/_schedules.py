@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from updaters.checks import NONNEGATIVE, integer, number
 from updaters.compat._arguments import refuse, switch
 from updaters.optimizers import Optimizer
@@ -9,6 +11,8 @@ from updaters.schedules.base import Curve
 from updaters.schedules.compose import Delay
 from updaters.schedules.fields import Clock
 from updaters.updater import Updater
+
+T = TypeVar("T")
 
 
 def check_no_optimizer(value: object, name: str) -> None:
@@ -30,7 +34,7 @@ def zero_based(curve: Curve) -> Delay:
     return Delay(curve, 1)
 
 
-def check_run(called: str, verbose: object, **last: object) -> None:
+def check_run(called: str, verbose: object = False, **last: object) -> None:
     """Raise unless those arguments that say where a run stands, and what it prints, leave it to the clock and the caller."""
     for name, value in last.items():
         if integer(value) != -1:
@@ -46,7 +50,8 @@ def check_clock(clock: object, name: str) -> Clock:
     raise ValueError(f"{name} must be 'epoch' or 'iteration', got {clock!r}")
 
 
-def check_function(value: object, name: str) -> None:
-    """Raise unless `value` is a function, one for all weights."""
+def check_function(value: T, name: str) -> T:
+    """`value`, which must be a function, one for all weights."""
     if not callable(value) or isinstance(value, type):
         raise TypeError(f"{name} must be a function, got {value!r}")
+    return value

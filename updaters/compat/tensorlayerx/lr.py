@@ -24,6 +24,7 @@ from updaters.compat._schedules import base_rate, check_clock, check_function, c
 from updaters.protocols import Schedulable
 from updaters.schedules.base import Curve, Schedule
 from updaters.schedules.fields import Clock
+from updaters.schedules.plateau import Plateau
 
 __all__ = [
     "CosineAnnealingDecay",
@@ -302,7 +303,9 @@ def LambdaDecay(
 
 @attrs.define(repr=False, unsafe_hash=True, on_setattr=attrs.setters.frozen)
 class PlateauOfTensorLayerX(RatePlateau):
-    """A plateau that does not remember the metrics of a cooldown."""
+    """A plateau that does not remember the metrics of a cooldown, and subtracts its threshold."""
+
+    is_better = Plateau.is_better
 
     def observe(self, metric: float) -> None:
         """Do as `step` does."""
