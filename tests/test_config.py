@@ -53,6 +53,16 @@ def functions(value: Any) -> Iterator[FunctionType]:
             yield from functions(getattr(value, field.name))
 
 
+def kinds(value: Any) -> Iterator[type]:
+    """The classes of a value and of its fields, at any depth."""
+    yield type(value)
+    members = value if isinstance(value, tuple) else ()
+    if attrs.has(type(value)):
+        members = tuple(getattr(value, field.name) for field in attrs.fields(type(value)) if field.init)
+    for member in members:
+        yield from kinds(member)
+
+
 def check_round_trip(value: Any) -> dict[str, Any]:
     data = up.to_config(value)
     text = json.dumps(data, allow_nan=False)
@@ -76,14 +86,25 @@ def readings(value: Any, state: up.OptimizationState) -> Any:
 
 
 OPTIMIZERS = {**RULES, **NORM_RULES, **ARRAY_RULES}
-SCALED = keras.Muon(0.1, adam_lr_ratio=0.5, weight_decay=0.1, adam_weight_decay=0.3)
 COMPAT: list[Any] = [
     torch.ASGD(0.1, t0=0, weight_decay=0.1),
     torch.Rprop(Exp(0.1), etas=(0.25, 1.5)),
     torch.Adafactor(),
     keras.Muon(Exp(0.1), exclude_layers=["head", "embed.*"], exclude_embeddings=False),
-    SCALED,
-    SCALED.otherwise.lr,  # type: ignore[union-attr]
+    keras.Muon(0.1, adam_lr_ratio=0.5, weight_decay=0.1, adam_weight_decay=0.3),
+    torch.lr_scheduler.ReduceLROnPlateau(0.1, "max", 0.5, threshold=0.01, cooldown=3, min_lr=1e-3, eps=1e-5),
+    tensorlayerx.lr.ReduceOnPlateau(0.1, factor=0.5, epsilon=0.0),
+    torch.lr_scheduler.CyclicLR(0.01, 0.1, step_size_up=4, clock="epoch"),
+    torch.lr_scheduler.OneCycleLR(0.1, 20, cycle_momentum=False),
+    torch.lr_scheduler.CyclicLR(0.01, 0.1, 4, scale_fn=random_schedules.inverse),
+    keras.schedules.CosineDecay(0.0, 100, 0.1, None, 0.1, 3),
+    keras.schedules.CosineDecayRestarts(0.1, 3, m_mul=0.5),
+    keras.schedules.ExponentialDecay(0.1, 3, 1 / 3, staircase=True, clock="epoch"),
+    keras.schedules.InverseTimeDecay(0.1, 2.5, 0.3),
+    keras.schedules.LinearCosineDecay(0.1, 20, 1.5),
+    keras.schedules.NoisyLinearCosineDecay(0.1, 20, 1e-3, seed=5),
+    keras.schedules.PiecewiseConstantDecay([2, 6.5], [0.1, 0.2, 1]),
+    keras.schedules.PolynomialDecay(0.1, 20, 0.0, 2, True, name="mine"),
 ]
 CLIPS = [
     transforms.ClipByValue(-0.1, 0.3),
@@ -130,7 +151,7 @@ def test_classes_of_compat_come_back(value: Any) -> None:
 
 
 def test_every_optimizer_and_schedule_that_is_a_class_of_compat_comes_back() -> None:
-    assert set(config._compat().values()) == {type(value) for value in COMPAT}
+    assert set(config._compat().values()) == {kind for value in COMPAT for kind in kinds(value) if "compat" in kind.__module__}
 
 
 @pytest.mark.parametrize("clip", CLIPS, ids=repr)
@@ -227,8 +248,12 @@ learning_rate.Lambda learning_rate.Linear learning_rate.LinearCosine learning_ra
 learning_rate.Noam learning_rate.NoisyLinearCosine learning_rate.OneCycle learning_rate.PerStep learning_rate.Piecewise
 learning_rate.Plateau learning_rate.Polynomial learning_rate.Repeat learning_rate.Sequence learning_rate.Step learning_rate.Warmup
 learning_rate.WarmupStableDecay momentum.Cyclic momentum.Nadam momentum.Null momentum.OneCycle transforms.ClipByNorm
-transforms.ClipByValue transforms.LARC compat.Scaled compat.keras.MuonOfPaths compat.torch.AdafactorOfDtype
-compat.torch.DelayedASGD compat.torch.RpropOfFirstRate
+transforms.ClipByValue transforms.LARC compat.RatePlateau compat.keras.MuonOfPaths compat.keras.schedules.CosineDecay
+compat.keras.schedules.CosineDecayRestarts compat.keras.schedules.ExponentialDecay compat.keras.schedules.InverseTimeDecay
+compat.keras.schedules.LinearCosineDecay compat.keras.schedules.NoisyLinearCosineDecay
+compat.keras.schedules.PiecewiseConstantDecay compat.keras.schedules.PolynomialDecay
+compat.tensorlayerx.lr.PlateauOfFrozenBest compat.torch.AdafactorOfDtype compat.torch.DelayedASGD compat.torch.RpropOfFirstRate
+compat.torch.lr_scheduler.PerCycle compat.torch.lr_scheduler.RateAndMomentum
 """
 
 
@@ -669,6 +694,12 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     (bad(lr={"function": "inverse", "state": 1}), ValueError, "config.lr.state is no field of a function; there are none"),
     (bad("lr", function="inverse"), ValueError, "config.lr.function is no field of learning_rate.Warmup; there are inner, iterations, start"),
     (bad(otherwise={"type": "Adam"}, type="Muon", polynomial=[1, 2]), ValueError, "config.polynomial must be three numbers, got (1, 2)"),
+    (bad(lr={"type": "compat.RatePlateau", "inner": {"type": "learning_rate.Exp", "value": 0.1}}), TypeError, "config.lr.inner must be a real number in [0, inf), got Exp(0.1) (Exp)"),
+    (bad(lr={"type": "compat.torch.lr_scheduler.RateAndMomentum", "rate": "0.1"}), TypeError, "config.lr.rate must be a finite number or a scheduler, got '0.1' (str)"),
+    (bad(lr={"type": "compat.torch.lr_scheduler.RateAndMomentum", "rate": 0.1, "momentum": "0.9"}), TypeError, "config.lr.momentum must be a finite number or a scheduler, got '0.9' (str)"),
+    (bad(lr={"type": "compat.torch.lr_scheduler.PerCycle", "function": 0.5, "length": 2}), TypeError, "config.lr.function must be a function, got 0.5"),
+    (bad(lr={"type": "compat.torch.lr_scheduler.PerCycle", "function": {"function": "inverse"}, "length": 0}), ValueError, "config.lr.length must be in (0, inf), got 0"),
+    (bad(lr={"type": "compat.keras.schedules.ExponentialDecay", "initial_learning_rate": 0.1, "decay_steps": 0, "decay_rate": 0.5}), ValueError, "config.lr.decay_steps must be in (0, inf), got 0"),
     ({"version": 1, "type": "SGD", "nesterov": True}, ValueError, "config.nesterov needs a momentum, got momentum=None"),
     ({"version": 1, "type": "Muon", "otherwise": {"type": "learning_rate.Fixed", "value": 1.0}}, TypeError, "config.otherwise must be an Optimizer, got Fixed(1.0)"),
 ]  # fmt: skip

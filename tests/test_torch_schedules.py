@@ -227,7 +227,7 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: schedulers.LinearLR(0.1, 0.5, 2), ValueError, "LinearLR.end_factor must be in [0, 1], got 2"),
     (lambda: schedulers.ExponentialLR(0.1, 0.0), ValueError, "ExponentialLR.gamma must be in (0, inf), got 0.0"),
     (lambda: schedulers.PolynomialLR(0.1, 0), ValueError, "PolynomialLR.total_iters must be an integer of at least 1, got 0"),
-    (lambda: schedulers.PolynomialLR(0.1, 5, 0), ValueError, "PolynomialLR.power must be in (0, inf), got 0"),
+    (lambda: schedulers.PolynomialLR(0.1, 5, -1), ValueError, "PolynomialLR.power must be in [0, inf), got -1"),
     (lambda: schedulers.CosineAnnealingLR(0.1, 0), ValueError, "CosineAnnealingLR.T_max must be an integer of at least 1, got 0"),
     (lambda: schedulers.CosineAnnealingLR(0.1, 5, -1), ValueError, "CosineAnnealingLR.eta_min must be in [0, inf), got -1"),
     (

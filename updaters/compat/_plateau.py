@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from updaters.checks import NONNEGATIVE, number
 from updaters.compat._arguments import build
 from updaters.compat._schedules import base_rate, check_no_optimizer
 from updaters.schedules.fields import value_in
@@ -19,6 +20,9 @@ class RatePlateau(Plateau):
     """A `Plateau` for a number, which makes no reduction of `eps` or less, with the systems' names for what it does."""
 
     eps: float = value_in(default=1e-8, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        number(self.inner, f"{type(self).__name__}.inner", NONNEGATIVE)
 
     @property
     def in_cooldown(self) -> bool:

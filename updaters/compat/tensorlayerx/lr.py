@@ -302,7 +302,7 @@ def LambdaDecay(
 
 
 @attrs.define(repr=False, unsafe_hash=True, on_setattr=attrs.setters.frozen)
-class PlateauOfTensorLayerX(RatePlateau):
+class PlateauOfFrozenBest(RatePlateau):
     """A plateau that does not remember the metrics of a cooldown, and subtracts its threshold."""
 
     is_better = Plateau.is_better
@@ -319,7 +319,7 @@ def ReduceOnPlateau(
     learning_rate: float, mode: Literal["min", "max"] = "min", factor: float = 0.1, patience: int = 10, threshold: float = 0.0001,
     threshold_mode: Literal["rel", "abs"] = "rel", cooldown: int = 0, min_lr: float = 0, epsilon: float = 1e-8,
     verbose: bool = False,
-) -> PlateauOfTensorLayerX:  # fmt: skip
+) -> PlateauOfFrozenBest:  # fmt: skip
     """TensorLayerX's ReduceOnPlateau: a rate that `step(metrics)` reduces where a metric has stopped getting better.
 
     After more than `patience` metrics in a row that are no better there is a reduction, unless it would be one of `epsilon` or
@@ -336,11 +336,11 @@ def ReduceOnPlateau(
         >>> for loss in (1.0, 0.8, 0.9, 0.8):
         ...     rate.step(loss)
         >>> rate, rate(up.OptimizationState())
-        (PlateauOfTensorLayerX(0.5, factor=0.5, patience=1), 0.25)
+        (PlateauOfFrozenBest(0.5, factor=0.5, patience=1), 0.25)
     """
     check_run("ReduceOnPlateau", verbose)
     names = {"inner": "learning_rate", "eps": "epsilon"}
     return rate_plateau(
-        PlateauOfTensorLayerX, "ReduceOnPlateau", names, learning_rate, threshold_mode, mode=mode, factor=factor,
+        PlateauOfFrozenBest, "ReduceOnPlateau", names, learning_rate, threshold_mode, mode=mode, factor=factor,
         patience=patience, threshold=threshold, cooldown=cooldown, floor=min_lr, eps=epsilon,
     )  # fmt: skip

@@ -23,13 +23,14 @@ import attrs
 
 from updaters import learning_rate as curves
 from updaters import momentum as momenta
-from updaters.checks import BELOW_ONE, NONNEGATIVE, POSITIVE, UNIT, number, whole
+from updaters.checks import BELOW_ONE, NONNEGATIVE, POSITIVE, UNIT, field_name, number, whole
 from updaters.compat._arguments import build, lasting, switch
 from updaters.compat._plateau import RatePlateau, rate_plateau
 from updaters.compat._schedules import check_function, check_run
 from updaters.optimizers import Optimizer
-from updaters.schedules.base import Combination, Schedule
-from updaters.schedules.fields import Clock
+from updaters.protocols import Schedulable
+from updaters.schedules.base import Combination, Schedule, at, clocks
+from updaters.schedules.fields import Clock, function, inner, length, schedulable
 from updaters.state import OptimizationState
 
 __all__ = [
@@ -181,8 +182,8 @@ def PolynomialLR(
         Delay(Polynomial(0.1, 100, power=2.0), 1)
     """
     check_run("PolynomialLR", last_epoch=last_epoch)
-    length, exponent = whole(total_iters, "PolynomialLR.total_iters", 1), number(power, "PolynomialLR.power", POSITIVE)
-    curve = build(curves.Polynomial, "PolynomialLR", {"value": "lr"}, value=lr, length=length, power=exponent, clock=clock)
+    length = whole(total_iters, "PolynomialLR.total_iters", 1)
+    curve = build(curves.Polynomial, "PolynomialLR", {"value": "lr"}, value=lr, length=length, power=power, clock=clock)
     return curves.Delay(curve, 1)
 
 
@@ -226,27 +227,32 @@ def CosineAnnealingWarmRestarts(
     )  # fmt: skip
 
 
+def _check_momentum(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None:
+        schedulable(value, field_name(instance, attribute))
+
+
 @attrs.frozen(repr=False)
 class RateAndMomentum(Schedule):
     """A learning rate with the momentum that goes with it, or None."""
 
-    rate: Schedule
-    momentum: Schedule | None
+    rate: Schedulable = inner()
+    momentum: Schedulable | None = attrs.field(default=None, validator=_check_momentum)
 
     def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
-        return self.rate.at(epoch, iteration, state)
+        return at(self.rate, epoch, iteration, state)
 
     @property
     def clocks(self) -> frozenset[Clock]:
-        return self.rate.clocks
+        return clocks(self.rate)
 
 
 @attrs.frozen
-class OfCycle:
-    """A function of a cycle, counted from 1, as one of the steps that are done."""
+class PerCycle:
+    """A function of a cycle of `length` steps, which count from 1, as a function of the steps that are done."""
 
-    function: Callable[[int], float]
-    length: float
+    function: Callable[[int], float] = function()
+    length: float = length()
 
     def __call__(self, step: int) -> float:
         return self.function(floor(1 + step / self.length))
@@ -288,7 +294,7 @@ def CyclicLR(
         return RateAndMomentum(curves.Delay(rate, 1), curves.Delay(kept, 1) if moves else None)
     scale = check_function(scale_fn, "CyclicLR.scale_fn")
     if scale_mode == "cycle":
-        scale = OfCycle(scale, rate.up + rate.down)
+        scale = PerCycle(scale, rate.up + rate.down)
     scales = curves.PerStep(scale, clock=clock)
     height = curves.Delay(attrs.evolve(rate, low=0.0, high=1.0, mode="triangular"), 1) * scales
     return RateAndMomentum(
