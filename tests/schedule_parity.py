@@ -10,11 +10,25 @@ import attrs
 import numpy as np
 
 import updaters as up
+from tests import system_schedules
 from tests.golden.schedules import FUNCTIONS, ScheduleCase, schedule_cases
-from updaters.compat import keras, torch
+from updaters.compat import keras, mxnet_jl, torch
 
-SYSTEMS: dict[str, ModuleType] = {"torch": torch.lr_scheduler, "keras": keras.schedules}
+SYSTEMS: dict[str, ModuleType] = {
+    "torch": torch.lr_scheduler,
+    "keras": keras.schedules,
+    "mxnet_jl": mxnet_jl,
+    **system_schedules.SYSTEMS,
+}
 """Where the schedules of a system are."""
+
+
+def names(system: str) -> list[str]:
+    """The schedules that a system's module has."""
+    if system in ("torch", "keras"):
+        return [name for name in SYSTEMS[system].__all__ if name[0].isupper()]
+    return [name.removeprefix(f"{system}.") for name in system_schedules.names() if name.startswith(f"{system}.")]
+
 
 Clock = Literal["epoch", "iteration"]
 
@@ -34,6 +48,8 @@ class Row:
     def name(self) -> str:
         return self.call.partition("(")[0]
 
+
+REPEATED = "a milestone that is repeated counts twice; there it is an error"
 
 ROWS: dict[str, list[Row]] = {
     "torch": [
@@ -78,10 +94,10 @@ ROWS: dict[str, list[Row]] = {
             "the rise takes a step or less, it begins at `max_lr`; there, beside the curve or with a division by 0. A rise "
             "without a fall, and three phases of which the last has no time, are errors",
         ),
-        Row("PolynomialLR(0.1)", "Delay(Polynomial(0.1, 5), 1)", "`power=0`, with which nothing falls there, is an error"),
+        Row("PolynomialLR(0.1)", "Delay(Polynomial(0.1, 5), 1)"),
         Row(
             "ReduceLROnPlateau(0.1)",
-            "PlateauOfPyTorch(0.1)",
+            "RatePlateau(0.1)",
             "a relative threshold is right for negative metrics, where theirs takes a slightly worse one for better; the first "
             "finite metric is always the best so far, and infinite ones are bad; `factor=0` is an error",
         ),
@@ -116,10 +132,94 @@ ROWS: dict[str, list[Row]] = {
             "Piecewise((0.1, 0.05, 0.01), (31, 61), clock='iteration')",
             "boundaries that fall are an error; rates are added up there",
         ),
+        Row("PolynomialDecay(0.1, 100)", "Delay(Polynomial(0.1, 100, end=0.0001, clock='iteration'), 1)"),
+    ],
+    "mxnet_jl": [
+        Row("LearningRate.Exp(0.1)", "Exp(0.1)"),
+        Row("LearningRate.Fixed(0.1)", "Fixed(0.1)"),
+        Row("LearningRate.Inv(0.1)", "Inv(0.1)"),
+        Row("Momentum.Fixed(0.9)", "Fixed(0.9)"),
+        Row("Momentum.NadamScheduler()", "Nadam()", "one number, where it gives a pair there"),
+        Row("Momentum.Null()", "Null()"),
+    ],
+    "tensorlayerx": [
         Row(
-            "PolynomialDecay(0.1, 100)", "Delay(Polynomial(0.1, 100, end=0.0001, clock='iteration'), 1)",
-            "`power=0`, with which nothing falls there, is an error",
+            "CosineAnnealingDecay(0.1, 50)",
+            "Delay(Cosine(0.1, 50, periodic=True, clock='iteration'), 1)",
+            "a function of the step, the closed form of the recursion there, in which rounding adds up",
         ),
+        Row(
+            "ExponentialDecay(0.1, 0.9)",
+            "Delay(Exp(0.1, clock='iteration'), 1)",
+            "a `gamma` of 0 or less, with which rates are 0 or negative there, is an error",
+        ),
+        Row(
+            "InverseTimeDecay(0.1, 0.5)",
+            "Delay(Inv(0.1, gamma=0.5, power=1.0, clock='iteration'), 1)",
+            "a negative `gamma`, with which rates rise without bound and are then negative there, is an error",
+        ),
+        Row("LRScheduler(0.1)", "LRScheduler(base_lr=0.1, clock='iteration')", "reading it changes nothing; there is no `last_lr`"),
+        Row("LambdaDecay(0.1, math.sqrt)", "0.1 * PerStep(<built-in function sqrt>)"),
+        Row(
+            "LinearWarmup(0.05, 10, 0.0, 0.1)",
+            "Sequence((Delay(Linear(0.0, 10, end=0.1, clock='iteration'), 1), 0.05), (10,))",
+            "it may be read more than once; there each reading after the warm-up is a step of the schedule that follows. The jump "
+            "from `end_lr` to what follows stays. `warmup_steps=0` is an error",
+        ),
+        Row("MultiStepDecay(0.1, [30, 80])", "MultiStep(0.1, (30, 80), clock='iteration')", f"{REPEATED}. `gamma=0` is an error"),
+        Row(
+            "NaturalExpDecay(0.1, 0.5)",
+            "Delay(NaturalExp(0.1, rate=0.5, clock='iteration'), 1)",
+            "a negative `gamma`, with which rates rise there, is an error",
+        ),
+        Row("NoamDecay(512, 4000)", "Delay(Noam(model_size=512, warmup=4000), 1)"),
+        Row(
+            "PiecewiseDecay([30, 60], [0.1, 0.05, 0.01])",
+            "Piecewise((0.1, 0.05, 0.01), (30, 60), clock='iteration')",
+            "a number of values that is not one more than that of boundaries is an error",
+        ),
+        Row("PolynomialDecay(0.1, 100)", "Delay(Polynomial(0.1, 100, end=0.0001, clock='iteration'), 1)"),
+        Row(
+            "ReduceOnPlateau(0.1)",
+            "PlateauOfFrozenBest(0.1)",
+            "a metric that is NaN or infinite is bad; one that comes first is the best for ever there. A relative threshold is right "
+            "for negative metrics, where theirs takes a slightly worse one for better",
+        ),
+        Row("StepDecay(0.1, 30)", "Step(0.1, 30, clock='iteration')", "`gamma=0`, with which rates are 0 there, is an error"),
+    ],
+    "oneflow": [
+        Row("CosineAnnealingLR(0.1, 50)", "Delay(Cosine(0.1, 50, periodic=True, clock='iteration'), 1)"),
+        Row("CosineDecayLR(0.1, 100)", "Delay(Cosine(0.1, 100, clock='iteration'), 1)"),
+        Row("ExponentialLR(0.1, 0.9)", "Delay(Exp(0.1, clock='iteration'), 1)"),
+        Row("LambdaLR(0.1, math.sqrt)", "0.1 * PerStep(<built-in function sqrt>)", "one function, not a list of them"),
+        Row("MultiStepLR(0.1, [30, 80])", "MultiStep(0.1, (30, 80), clock='iteration')", REPEATED),
+        Row("PolynomialLR(0.1, 100)", "Delay(Polynomial(0.1, 100, end=0.0001, clock='iteration'), 1)"),
+        Row(
+            "ReduceLROnPlateau(0.1)",
+            "RatePlateau(0.1)",
+            "a metric that is infinite is bad, where one may be the best for ever there; a relative threshold is right for negative "
+            "metrics, where theirs takes a slightly worse one for better; one `min_lr`, not a list of them",
+        ),
+        Row("StepLR(0.1, 30)", "Step(0.1, 30, clock='iteration')"),
+    ],
+    "openseq2seq": [
+        Row(
+            "cosine_decay(0.1, 100)",
+            "0.1 * Delay(Cosine(1.0, 100, clock='iteration'), 1)",
+        ),
+        Row("exp_decay(0.1, 100, 0.9, False)", "Delay(Exp(0.1, every=100, clock='iteration'), 1)"),
+        Row("fixed_lr(0.1)", "Fixed(0.1)"),
+        Row(
+            "inv_poly_decay(0.1, 100, 0.01)",
+            "Delay(Inv(0.1, gamma=0.09, power=1.0, clock='iteration'), 1)",
+            "`begin_decay_at` and `warmup_steps`, which do nothing here or there, must be integers of at least 0; a `name` is an error",
+        ),
+        Row(
+            "piecewise_constant(0.1, [30, 60], [0.5, 0.25])",
+            "Piecewise((0.1, 0.05, 0.025), (31, 61), clock='iteration')",
+        ),
+        Row("poly_decay(0.1, 100)", "0.1 * Delay(Polynomial(1.0, 100, clock='iteration'), 1)"),
+        Row("transformer_policy(2.0, 512, 8000)", "Noam(value=2.0, model_size=512, warmup=8000)", "a `dtype` is an error"),
     ],
 }  # fmt: skip
 """A row for each name that a system's module has: the tables of the page."""
@@ -128,7 +228,7 @@ ABOUT = {
     "torch": """\
 A call has the base rate in the place of `optimizer`; `CyclicLR`, `OneCycleLR`, `SequentialLR` and `ChainedScheduler` have rates
 of their own, or their schedules do. Epochs count unless `clock="iteration"` is given; for `CyclicLR` and `OneCycleLR`, iterations.
-Rates are compared over 200 steps. `RateAndMomentum` is a rate with its momentum, `PlateauOfPyTorch` our `Plateau` with an `eps`.
+Rates are compared over 200 steps. `RateAndMomentum` is a rate with its momentum, `RatePlateau` our `Plateau` with an `eps`.
 `MultiplicativeLR` is not there.
 """,
     "keras": """\
@@ -136,6 +236,25 @@ Each class has Keras's arguments and is what the second column says; `serialize`
 dictionaries. Iterations count unless `clock="epoch"` is given. Rates are compared over 200 steps, with Keras computing in float64;
 in its float32 they are up to 3e-6 apart. An integer as initial rate, which makes all other numbers integers there, is itself
 here. There is no class to derive from: `per_step` takes any function of a step.
+""",
+    "mxnet_jl": """\
+Epochs and iterations count from 1, as ours do. Compared are rates and momenta of 200 iterations, by `decay_on_iteration`.
+""",
+    "tensorlayerx": """\
+Iterations count unless `clock="epoch"` is given; there is no `step`, but for the plateau's. `last_epoch` is -1 and `verbose`
+False, or an error. Rates are float64, where TensorLayerX rounds them to float32. They are compared over 200 steps.
+`PlateauOfFrozenBest` is our `Plateau` with an `eps`, whose best metric stays as it is during a cooldown, as there.
+""",
+    "oneflow": """\
+A call has the base rate in the place of `optimizer`. Iterations count unless `clock="epoch"` is given; there is no `step`, but for
+the plateau's. `last_step` is -1 and `verbose` False, or an error. Rates are compared over 200 steps. `RatePlateau` is our `Plateau`
+with an `eps`. As there, the first two rates of a `PolynomialLR` with `cycle` are the same, below the base rate. `ChainedScheduler`,
+`ConstantLR`, `CosineAnnealingWarmRestarts`, `LinearLR`, `MultiplicativeLR`, `SequentialLR` and `WarmupLR` are not there.
+""",
+    "openseq2seq": """\
+There is no `global_step`: iterations count unless `clock="epoch"` is given. Rates are compared over 200 steps. As there,
+`inv_poly_decay` goes on falling below `min_lr`; `poly_decay` and `cosine_decay` fall while they warm up where `begin_decay_at` is
+less than `warmup_steps`; the `min_lr` of `cosine_decay` is a fraction of its rate, and its `power` does nothing.
 """,
 }
 
@@ -223,6 +342,9 @@ def errors(case: ScheduleCase, clock: Clock) -> np.ndarray:
 
 def largest_error(system: str, name: str) -> tuple[int, float]:
     """How many cases of a schedule were compared, and the largest error, but for updates that are defects there."""
+    if system not in ("torch", "keras"):
+        errors_of = system_schedules.errors(f"{system}.{name}")
+        return len(errors_of), max(errors_of)
     found = [
         np.delete(errors(case, "iteration"), [k - 1 for k in case.defects]).max()
         for other, case in EQUAL

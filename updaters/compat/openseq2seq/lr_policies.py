@@ -150,7 +150,8 @@ def poly_decay(
     curve = build(
         schedules.Polynomial, "poly_decay", {"length": "decay_steps"}, value=1.0, length=decay_steps, power=power, clock=clock
     )  # fmt: skip
-    return (rate - low) * _begun("poly_decay", curve, begin_decay_at) + low
+    share = _begun("poly_decay", curve, begin_decay_at)
+    return (rate - low) * share + low if low else rate * share
 
 
 def cosine_decay(
