@@ -333,6 +333,22 @@ def test_a_schedule_is_a_frozen_value_and_a_pure_function_of_the_clock(name: str
         schedule(up.OptimizationState(epoch=4))
 
 
+def test_a_step_in_the_place_of_the_clock_is_an_error_that_says_so() -> None:
+    message = (
+        "ExponentialDecay must be called with the clock, an OptimizationState whose iteration is 1 more than the step, got 5"
+    )
+    with pytest.raises(TypeError, match=f"^{message}$"):
+        schedules.ExponentialDecay(0.1, 100, 0.9)(5)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_numpys_numbers_are_shown_and_written_as_pythons() -> None:
+    steps = schedules.PiecewiseConstantDecay(np.array([3, 9]), np.array([0.5, 0.25, 0.125]))
+    assert repr(steps) == "PiecewiseConstantDecay((3, 9), (0.5, 0.25, 0.125))"
+    for schedule in (steps, schedules.ExponentialDecay(np.float32(0.1), np.int64(100), np.float64(0.9))):
+        written = json.loads(json.dumps(schedules.serialize(schedule)))
+        assert schedules.deserialize(written) == schedule == eval(repr(schedule), vars(schedules))
+
+
 def test_a_change_of_arguments_is_a_change_of_rates() -> None:
     schedule = attrs.evolve(schedules.ExponentialDecay(0.5, 1, 0.5), decay_rate=0.25)
     assert schedule(up.OptimizationState(iteration=2)) == 0.125

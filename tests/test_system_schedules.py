@@ -376,11 +376,19 @@ def test_an_optimizer_in_the_place_of_the_base_rate_is_an_error_that_says_so(nam
             make(name, **{argument: wrong})
 
 
+@pytest.mark.parametrize("name", of.__all__)
+def test_oneflows_optimizer_is_no_argument(name: str) -> None:
+    for call in (lambda: getattr(of, name)(oneflow.SGD()), lambda: getattr(of, name)(optimizer=oneflow.SGD())):
+        with pytest.raises(TypeError, match=f"^{name} takes no optimizer: its place has the base rate"):
+            call()
+
+
 REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: of.StepLR(up.SGD(0.1), 30),
         TypeError,
-        "StepLR.lr must be the base rate, not an optimizer, which takes the schedule as its learning rate, got SGD(lr=0.1)",
+        "StepLR takes no optimizer: its place has the base rate, a number, unless other arguments have it; "
+        "the schedule that comes back goes to the optimizer as its lr",
     ),
     (lambda: tlx.StepDecay(0.1, 30, 1.0), ValueError, "StepDecay.gamma must be in (0, 1), got 1.0"),
     (lambda: tlx.StepDecay(0.1, 0), ValueError, "StepDecay.step_size must be an integer of at least 1, got 0"),
@@ -415,7 +423,11 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
         "LinearWarmup.clock must be 'epoch', which Step(0.1, 9) counts and which does not begin anew with another counter, "
         "got 'iteration'",
     ),
-    (lambda: tlx.LambdaDecay(0.1, [1]), TypeError, "LambdaDecay.lr_lambda must be a function, got [1]"),
+    (
+        lambda: tlx.LambdaDecay(0.1, [1]),
+        TypeError,
+        "LambdaDecay.lr_lambda must be a function, got [1]: each group of parameters is an updater of its own",
+    ),
     (lambda: of.LambdaLR(0.1, LRScheduler), TypeError, f"LambdaLR.lr_lambda must be a function, got {LRScheduler!r}"),
     (lambda: tlx.ReduceOnPlateau(0.1, "low"), ValueError, "ReduceOnPlateau.mode must be 'min' or 'max', got 'low'"),
     (lambda: tlx.ReduceOnPlateau(0.1, factor=1), ValueError, "ReduceOnPlateau.factor must be in (0, 1), got 1"),

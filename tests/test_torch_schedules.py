@@ -169,7 +169,9 @@ class Optimizer:
     param_groups = ()
 
 
-@pytest.mark.parametrize("optimizer", [Optimizer(), up.Adam(), torch.SGD(0.1)])
+@pytest.mark.parametrize(
+    "optimizer", [Optimizer(), up.Adam(), torch.SGD(0.1), up.get_updater(torch.SGD(0.1))], ids=lambda one: type(one).__name__
+)
 @pytest.mark.parametrize("name", schedulers.__all__)
 def test_an_optimizer_is_no_base_rate(name: str, optimizer: object) -> None:
     function = getattr(schedulers, name)
@@ -216,7 +218,7 @@ def test_an_error_names_the_base_rate_and_the_clock(name: str) -> None:
 
 STEP = schedulers.StepLR(0.1, 30)
 WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
-    (lambda: schedulers.LambdaLR(0.1, [math.sqrt]), TypeError, f"LambdaLR.lr_lambda must be a function, got {[math.sqrt]!r}"),
+    (lambda: schedulers.LambdaLR(0.1, [math.sqrt]), TypeError, f"LambdaLR.lr_lambda must be a function, got {[math.sqrt]!r}: each group of parameters is an updater of its own"),
     (lambda: schedulers.StepLR(0.1, 0), ValueError, "StepLR.step_size must be an integer of at least 1, got 0"),
     (lambda: schedulers.StepLR(0.1, 30, gamma=0), ValueError, "StepLR.gamma must be in (0, inf), got 0"),
     (lambda: schedulers.MultiStepLR(0.1, 30), TypeError, "MultiStepLR.milestones must be a sequence of integers, got 30"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from updaters.checks import NONNEGATIVE, integer, number
 from updaters.compat._arguments import refuse, switch
@@ -12,12 +14,32 @@ from updaters.schedules.compose import Delay
 from updaters.schedules.fields import Clock
 from updaters.updater import Updater
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def without_optimizer(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, with an error of its own where it is given the `optimizer` that the system has first."""
+
+    @wraps(function)
+    def checked(*args: P.args, **options: P.kwargs) -> T:
+        if "optimizer" in options or (args and _is_optimizer(args[0])):
+            raise TypeError(
+                f"{function.__name__} takes no optimizer: its place has the base rate, a number, unless other arguments have it; "
+                "the schedule that comes back goes to the optimizer as its lr"
+            )
+        return function(*args, **options)
+
+    return checked
+
+
+def _is_optimizer(value: object) -> bool:
+    return isinstance(value, (Optimizer, Updater)) or hasattr(value, "param_groups")
 
 
 def check_no_optimizer(value: object, name: str) -> None:
     """Raise where an optimizer is given in the place of the base rate, as some systems take it."""
-    if isinstance(value, (Optimizer, Updater)) or hasattr(value, "param_groups"):
+    if _is_optimizer(value):
         raise TypeError(
             f"{name} must be the base rate, not an optimizer, which takes the schedule as its learning rate, got {value!r}"
         )
@@ -53,5 +75,6 @@ def check_clock(clock: object, name: str) -> Clock:
 def check_function(value: T, name: str) -> T:
     """`value`, which must be a function, one for all weights."""
     if not callable(value) or isinstance(value, type):
-        raise TypeError(f"{name} must be a function, got {value!r}")
+        several = ": each group of parameters is an updater of its own" if isinstance(value, (list, tuple)) else ""
+        raise TypeError(f"{name} must be a function, got {value!r}{several}")
     return value

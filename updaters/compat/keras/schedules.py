@@ -21,6 +21,7 @@ from math import floor
 from typing import Any, ClassVar, Self, TypeVar
 
 import attrs
+import numpy as np
 
 from updaters import learning_rate as curves
 from updaters.checks import NONNEGATIVE, number, whole
@@ -50,6 +51,13 @@ MODULE = "keras.optimizers.schedules"
 def _several(value: Any) -> Any:
     """A list or the like as a tuple; all else as it is, for the schedule to find fault with."""
     return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+
+
+def _plain(value: Any) -> Any:
+    """What a field holds, with Python's numbers in the place of NumPy's."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _name(unless_given: str | None) -> Any:
@@ -85,6 +93,14 @@ class KerasSchedule(Schedule):
     def _built(self, rule: type[S], /, **fields: Any) -> S:
         return build(rule, type(self).__name__, self.NAMES, **fields, clock=self.clock)
 
+    def __call__(self, state: OptimizationState, /) -> float:
+        if not hasattr(state, self.clock):
+            raise TypeError(
+                f"{type(self).__name__} must be called with the clock, an OptimizationState whose {self.clock} is 1 more than "
+                f"the step, got {state!r}"
+            )
+        return Schedule.__call__(self, state)
+
     def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
         return self.schedule.at(epoch, iteration, state)
 
@@ -98,7 +114,7 @@ class KerasSchedule(Schedule):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments by name, as Keras has them; `clock` among them where it is not `"iteration"`."""
-        values = {field.name: getattr(self, field.name) for field in self._arguments()}
+        values = {field.name: _plain(getattr(self, field.name)) for field in self._arguments()}
         if self.clock == "iteration":
             del values["clock"]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
@@ -111,7 +127,7 @@ class KerasSchedule(Schedule):
     def __repr__(self) -> str:
         required, others = [], []
         for field in self._arguments():
-            value = getattr(self, field.name)
+            value = _plain(getattr(self, field.name))
             if field.default is attrs.NOTHING:
                 required.append(repr(value))
             elif value != field.default:

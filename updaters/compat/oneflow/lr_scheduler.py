@@ -2,10 +2,12 @@
 
 `lr_scheduler.StepLR(optimizer, 30)`, made after the optimizer, becomes `optim.SGD(lr_scheduler.StepLR(0.1, 30))`, with
 `from updaters.compat import oneflow as optim` and `from updaters.compat.oneflow import lr_scheduler`. There is no `step()`, but
-for `ReduceLROnPlateau`: the clock of the updater moves a schedule, with every update by `clock="iteration"`, and with
-every epoch by `clock="epoch"`. Steps count from 0, as there.
+for `ReduceLROnPlateau`: the clock of the updater moves a schedule, with every update, or by `clock="epoch"` with every epoch.
+Steps count from 0, as there.
 
-`last_step` may be -1, for the clock says where a run stands, and `verbose` may be False.
+`last_step` may be -1, for the clock says where a run stands, and `verbose` may be False. `ChainedScheduler`, `ConstantLR`,
+`CosineAnnealingWarmRestarts`, `LinearLR`, `MultiplicativeLR`, `SequentialLR` and `WarmupLR` are not there; `Warmup`, `Sequence` and
+the like in `updaters.learning_rate`, and arithmetic, say most of what they do.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from updaters import learning_rate as schedules
 from updaters.checks import NONNEGATIVE, number
 from updaters.compat._arguments import build
 from updaters.compat._plateau import RatePlateau, rate_plateau
-from updaters.compat._schedules import base_rate, check_function, check_run, zero_based
+from updaters.compat._schedules import base_rate, check_function, check_run, without_optimizer, zero_based
 from updaters.schedules.base import Schedule
 from updaters.schedules.fields import Clock
 
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 
+@without_optimizer
 def CosineAnnealingLR(
     lr: float, T_max: int, eta_min: float = 0.0, last_step: int = -1, verbose: bool = False, *, clock: Clock = "iteration"
 ) -> schedules.Delay:
@@ -54,6 +57,7 @@ def CosineAnnealingLR(
     )  # fmt: skip
 
 
+@without_optimizer
 def CosineDecayLR(
     lr: float, decay_steps: int, alpha: float = 0.0, last_step: int = -1, verbose: bool = False, *, clock: Clock = "iteration"
 ) -> schedules.Delay:
@@ -74,6 +78,7 @@ def CosineDecayLR(
     )
 
 
+@without_optimizer
 def ExponentialLR(
     lr: float, gamma: float, last_step: int = -1, verbose: bool = False, *, clock: Clock = "iteration"
 ) -> schedules.Delay:
@@ -89,6 +94,7 @@ def ExponentialLR(
     return zero_based(build(schedules.Exp, "ExponentialLR", {}, value=rate, gamma=gamma, clock=clock))
 
 
+@without_optimizer
 def LambdaLR(
     lr: float, lr_lambda: Callable[[int], Any], last_step: int = -1, verbose: bool = False, *, clock: Clock = "iteration"
 ) -> Schedule:
@@ -108,6 +114,7 @@ def LambdaLR(
     return rate * build(schedules.PerStep, "LambdaLR", {}, function=lr_lambda, clock=clock)
 
 
+@without_optimizer
 def MultiStepLR(
     lr: float, milestones: Sequence[int], gamma: float = 0.1, last_step: int = -1, verbose: bool = False, *,
     clock: Clock = "iteration",
@@ -124,6 +131,7 @@ def MultiStepLR(
     return build(schedules.MultiStep, "MultiStepLR", {}, value=rate, milestones=milestones, gamma=gamma, clock=clock)
 
 
+@without_optimizer
 def PolynomialLR(
     lr: float, decay_batch: int, end_learning_rate: float = 0.0001, power: float = 1.0, cycle: bool = False,
     last_step: int = -1, verbose: bool = False, *, clock: Clock = "iteration",
@@ -147,6 +155,7 @@ def PolynomialLR(
     return schedules.Repeat(curve, 1, times=2) if curve.cycle else zero_based(curve)
 
 
+@without_optimizer
 def ReduceLROnPlateau(
     lr: float, mode: Literal["min", "max"] = "min", factor: float = 0.1, patience: int = 10, threshold: float = 0.0001,
     threshold_mode: Literal["rel", "abs"] = "rel", cooldown: int = 0, min_lr: float = 0, eps: float = 1e-8,
@@ -176,6 +185,7 @@ def ReduceLROnPlateau(
     )  # fmt: skip
 
 
+@without_optimizer
 def StepLR(
     lr: float, step_size: int, gamma: float = 0.1, last_step: int = -1, verbose: bool = False, *, clock: Clock = "iteration"
 ) -> schedules.Step:

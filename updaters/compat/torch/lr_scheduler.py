@@ -2,8 +2,9 @@
 
 `scheduler = lr_scheduler.StepLR(optimizer, 30)` and its `scheduler.step()` after each epoch become
 `optim.AdamW(lr=lr_scheduler.StepLR(0.1, 30))`, with `from updaters.compat.torch import lr_scheduler`: the base rate has the place
-of the optimizer, and nothing is stepped, since the clock of the run moves the schedule. `clock` says by which counter: `"epoch"`,
-or `"iteration"` where `scheduler.step()` came after each mini-batch. The k-th epoch, or update, sees the rate that it sees there.
+of the optimizer, and nothing is stepped, since the clock of the run moves the schedule: with every epoch, or by
+`clock="iteration"`, where `scheduler.step()` came after each mini-batch, with every update. `CyclicLR` and `OneCycleLR` go by
+updates unless told otherwise. The k-th epoch, or update, sees the rate that it sees there.
 
 Arguments are as `torch.optim.lr_scheduler` has them, and what a docstring here says nothing about is what it is there. What comes
 back is one of our schedules, with which arithmetic may be done. `last_epoch` may only be -1. Lists with an entry for each
@@ -14,10 +15,9 @@ as there were steps, is not there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import wraps
 from itertools import pairwise
 from math import floor
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal
 
 import attrs
 
@@ -26,8 +26,7 @@ from updaters import momentum as momenta
 from updaters.checks import BELOW_ONE, NONNEGATIVE, POSITIVE, UNIT, field_name, number, whole
 from updaters.compat._arguments import build, lasting, switch
 from updaters.compat._plateau import RatePlateau, rate_plateau
-from updaters.compat._schedules import check_function, check_run
-from updaters.optimizers import Optimizer
+from updaters.compat._schedules import check_function, check_run, without_optimizer
 from updaters.protocols import Schedulable
 from updaters.schedules.base import Combination, Schedule, at, clocks
 from updaters.schedules.fields import Clock, function, inner, length, schedulable
@@ -50,26 +49,8 @@ __all__ = [
     "StepLR",
 ]
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
-
-def _without_optimizer(function: Callable[P, T]) -> Callable[P, T]:
-    """The function, with an error of its own where it is given PyTorch's `optimizer`, or a `last_epoch`."""
-
-    @wraps(function)
-    def checked(*args: P.args, **options: P.kwargs) -> T:
-        if "optimizer" in options or (args and (hasattr(args[0], "param_groups") or isinstance(args[0], Optimizer))):
-            raise TypeError(
-                f"{function.__name__} takes no optimizer: its place has the base rate, a number, unless other arguments have it; "
-                "the schedule that comes back goes to the optimizer as its lr"
-            )
-        return function(*args, **options)
-
-    return checked
-
-
-@_without_optimizer
+@without_optimizer
 def LambdaLR(lr: float, lr_lambda: Callable[[int], float], last_epoch: int = -1, *, clock: Clock = "epoch") -> Schedule:
     """PyTorch's LambdaLR: the base rate times a function of the steps that are done.
 
@@ -84,7 +65,7 @@ def LambdaLR(lr: float, lr_lambda: Callable[[int], float], last_epoch: int = -1,
     return base * build(curves.PerStep, "LambdaLR", {}, function=check_function(lr_lambda, "LambdaLR.lr_lambda"), clock=clock)
 
 
-@_without_optimizer
+@without_optimizer
 def StepLR(lr: float, step_size: int, gamma: float = 0.1, last_epoch: int = -1, *, clock: Clock = "epoch") -> curves.Step:
     """PyTorch's StepLR.
 
@@ -98,7 +79,7 @@ def StepLR(lr: float, step_size: int, gamma: float = 0.1, last_epoch: int = -1, 
     return build(curves.Step, "StepLR", names, value=lr, every=step_size, gamma=gamma, clock=clock)
 
 
-@_without_optimizer
+@without_optimizer
 def MultiStepLR(
     lr: float, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1, *, clock: Clock = "epoch"
 ) -> curves.MultiStep:
@@ -116,7 +97,7 @@ def MultiStepLR(
     return build(curves.MultiStep, "MultiStepLR", {"value": "lr"}, value=lr, milestones=done, gamma=gamma, clock=clock)
 
 
-@_without_optimizer
+@without_optimizer
 def ConstantLR(
     lr: float, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1, *, clock: Clock = "epoch"
 ) -> Schedule:
@@ -136,7 +117,7 @@ def ConstantLR(
     return number(lr, "ConstantLR.lr", NONNEGATIVE) * factors
 
 
-@_without_optimizer
+@without_optimizer
 def LinearLR(
     lr: float, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5, last_epoch: int = -1, *,
     clock: Clock = "epoch",
@@ -157,7 +138,7 @@ def LinearLR(
     return number(lr, "LinearLR.lr", NONNEGATIVE) * curves.Delay(factor, 1)
 
 
-@_without_optimizer
+@without_optimizer
 def ExponentialLR(lr: float, gamma: float, last_epoch: int = -1, *, clock: Clock = "epoch") -> curves.Delay:
     """PyTorch's ExponentialLR.
 
@@ -170,7 +151,7 @@ def ExponentialLR(lr: float, gamma: float, last_epoch: int = -1, *, clock: Clock
     return curves.Delay(build(curves.Exp, "ExponentialLR", {"value": "lr"}, value=lr, gamma=gamma, clock=clock), 1)
 
 
-@_without_optimizer
+@without_optimizer
 def PolynomialLR(
     lr: float, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1, *, clock: Clock = "epoch"
 ) -> curves.Delay:
@@ -187,7 +168,7 @@ def PolynomialLR(
     return curves.Delay(curve, 1)
 
 
-@_without_optimizer
+@without_optimizer
 def CosineAnnealingLR(
     lr: float, T_max: int, eta_min: float = 0.0, last_epoch: int = -1, *, clock: Clock = "epoch"
 ) -> curves.Delay:
@@ -208,7 +189,7 @@ def CosineAnnealingLR(
     return curves.Delay(curve, 1)
 
 
-@_without_optimizer
+@without_optimizer
 def CosineAnnealingWarmRestarts(
     lr: float, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1, *, clock: Clock = "epoch"
 ) -> curves.CosineRestarts:
@@ -258,7 +239,7 @@ class PerCycle:
         return self.function(floor(1 + step / self.length))
 
 
-@_without_optimizer
+@without_optimizer
 def CyclicLR(
     base_lr: float, max_lr: float, step_size_up: int = 2000, step_size_down: int | None = None,
     mode: Literal["triangular", "triangular2", "exp_range"] = "triangular", gamma: float = 1.0,
@@ -302,7 +283,7 @@ def CyclicLR(
     )
 
 
-@_without_optimizer
+@without_optimizer
 def OneCycleLR(
     max_lr: float, total_steps: int | None = None, epochs: int | None = None, steps_per_epoch: int | None = None,
     pct_start: float = 0.3, anneal_strategy: Literal["cos", "linear"] = "cos", cycle_momentum: bool = True,
@@ -354,7 +335,7 @@ def OneCycleLR(
     return RateAndMomentum(curves.Delay(rate, 1), curves.Delay(kept, 1) if moves else None)
 
 
-@_without_optimizer
+@without_optimizer
 def SequentialLR(
     schedulers: Iterable[Schedule], milestones: Iterable[int], last_epoch: int = -1, *, clock: Clock | None = None
 ) -> Schedule:
@@ -383,7 +364,7 @@ def SequentialLR(
     )  # fmt: skip
 
 
-@_without_optimizer
+@without_optimizer
 def ChainedScheduler(schedulers: Iterable[Schedule]) -> Schedule:
     """PyTorch's ChainedScheduler: the base rate times the factors of several schedules.
 
@@ -443,7 +424,7 @@ def _moments(milestones: object, name: str) -> tuple[int, ...]:
     return tuple(whole(one, f"{name}[{i}]") for i, one in enumerate(milestones))
 
 
-@_without_optimizer
+@without_optimizer
 def ReduceLROnPlateau(
     lr: float, mode: Literal["min", "max"] = "min", factor: float = 0.1, patience: int = 10, threshold: float = 1e-4,
     threshold_mode: Literal["rel", "abs"] = "rel", cooldown: int = 0, min_lr: float = 0, eps: float = 1e-8,
