@@ -5,9 +5,10 @@
 for `ReduceLROnPlateau`: the clock of the updater moves a schedule, with every update, or by `clock="epoch"` with every epoch.
 Steps count from 0, as there.
 
-`last_step` may be -1, for the clock says where a run stands, and `verbose` may be False. `ChainedScheduler`, `ConstantLR`,
-`CosineAnnealingWarmRestarts`, `LinearLR`, `MultiplicativeLR`, `SequentialLR` and `WarmupLR` are not there; `Warmup`, `Sequence` and
-the like in `updaters.learning_rate`, and arithmetic, say most of what they do.
+`last_step` may be -1, for the clock says where a run stands, and `verbose` may be False.
+
+`ChainedScheduler`, `ConstantLR`, `CosineAnnealingWarmRestarts`, `LinearLR`, `MultiplicativeLR`, `SequentialLR` and `WarmupLR` are
+not there. `Warmup`, `Sequence` and the like in `updaters.learning_rate`, and arithmetic, say most of what they do.
 """
 
 from __future__ import annotations
