@@ -2,8 +2,8 @@
 
 `lr_scheduler.StepLR(optimizer, 30)`, made after the optimizer, becomes `optim.SGD(lr_scheduler.StepLR(0.1, 30))`, with
 `from updaters.compat import oneflow as optim` and `from updaters.compat.oneflow import lr_scheduler`. There is no `step()`, but
-for `ReduceLROnPlateau`: the clock of the updater moves a schedule, with every update, or by `clock="epoch"` with every epoch.
-Steps count from 0, as there.
+for `ReduceLROnPlateau`: the clock of the updater moves a schedule, with every update as in a graph, or by `clock="epoch"`, where
+`step()` came after each epoch, with every epoch. Steps count from 0, as there.
 
 `last_step` may be -1, for the clock says where a run stands, and `verbose` may be False.
 

@@ -2,8 +2,8 @@
 
 `scheduler = tlx.optimizers.lr.StepDecay(0.1, 30)` becomes `tensorlayerx.lr.StepDecay(0.1, 30)`, with
 `from updaters.compat import tensorlayerx`, and is the `lr` of an optimizer. There is no `scheduler.step()`, but for
-`ReduceOnPlateau`: the clock of the updater moves a schedule, with every update, or by `clock="epoch"` with every epoch. Steps
-count from 0, as there. Rates are float64, where TensorLayerX rounds them to float32.
+`ReduceOnPlateau`: the clock of the updater moves a schedule, with every update, or by `clock="epoch"`, where `step()` came after
+each epoch, with every epoch. Steps count from 0, as there. Rates are float64, where TensorLayerX rounds them to float32.
 
 `last_epoch` may be -1, for the clock says where a run stands, and `verbose` may be False.
 """
