@@ -1,6 +1,6 @@
 """The optimizers and schedules of other systems: their names, arguments and numerics, on top of the rules here.
 
 Each system is a module of its own, to be imported where it is wanted: `from updaters.compat import torch`. Its functions
-give optimizers for `updaters.get_updater`, and its schedules, such as `torch.lr_scheduler`, their learning rates. How closely they
-follow is measured in `docs/parity.md`.
+give optimizers for `updaters.get_updater`; its schedules, as those of `torch.lr_scheduler`, are learning rates for them. How
+closely they follow is measured in `docs/parity.md`.
 """
