@@ -64,7 +64,7 @@ def _name(unless_given: str | None) -> Any:
 
 def _ours() -> Any:
     """The last field of a schedule of Keras's, which holds the schedule of ours that the others amount to."""
-    return attrs.field(default=attrs.Factory(lambda schedule: schedule._made(), takes_self=True), init=False, eq=False)
+    return attrs.field(default=attrs.Factory(lambda schedule: schedule._made(), takes_self=True), init=False)
 
 
 class KerasSchedule(Schedule):
