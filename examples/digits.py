@@ -184,10 +184,13 @@ def main() -> None:
     except (ImportError, RuntimeError) as error:
         parser.error(f"--device gpu needs an NVIDIA GPU and CuPy (pip install 'updaters[cuda12]' or 'updaters[cuda13]'): {error}")
 
+    # Built-in schedules compose: a cosine over the epochs, to which the first 100 mini-batches warm up.
+    warm_cosine = up.learning_rate.Warmup(up.learning_rate.Cosine(0.02, args.epochs, end=2e-4), iterations=100)
+
     data = load(xp)
     runs = {
         "SGD": train("SGD", up.SGD(cooling_down, momentum=warming_up), data, args.epochs, xp),
-        "Adam": train("Adam", up.Adam(up.learning_rate.Exp(0.02, gamma=0.85)), data, args.epochs, xp),
+        "Adam": train("Adam", up.Adam(warm_cosine), data, args.epochs, xp),
     }
     print(f"\n{'optimizer':<10}{'held-out accuracy':>19}{'training loss':>15}{'seconds':>9}{'updates/s':>11}")
     for name, run in runs.items():

@@ -121,9 +121,9 @@ def test_the_links_of_the_documents_lead_somewhere() -> None:
 PUBLIC = [getattr(up, name) for name in up.__all__]
 PUBLIC += [getattr(module, name) for module in (up.learning_rate, up.momentum) for name in module.__all__]
 COMPAT = [
-    importlib.import_module(module.name)
-    for module in pkgutil.walk_packages(compat.__path__, f"{compat.__name__}.")
-    if not module.name.rpartition(".")[2].startswith("_")
+    importlib.import_module(found.name)
+    for found in pkgutil.walk_packages(compat.__path__, "updaters.compat.")
+    if "._" not in found.name
 ]
 PUBLIC += [getattr(module, name) for module in COMPAT for name in module.__all__]
 PUBLIC = [value for value in PUBLIC if inspect.isclass(value) or inspect.isfunction(value)]

@@ -541,7 +541,7 @@ def test_the_representation_shows_what_differs_and_the_learning_rate(rule: type[
         (SGD(np.float64(0.01), momentum=Fraction(9, 10), weight_decay=None), "SGD(lr=0.01, momentum=0.9)"),
         (Adam(beta1=Fraction(9, 10), beta2=np.float64(0.999)), "Adam(lr=0.001)"),
         (AdamW(weight_decay=None), "AdamW(lr=0.001, weight_decay=None)"),
-        (SGD(up.learning_rate.Exp(0.1)), "SGD(lr=Exp(value=0.1, gamma=0.9, clock='epoch'))"),
+        (SGD(up.learning_rate.Exp(0.1)), "SGD(lr=Exp(0.1))"),
         (Adam(beta2=0.99, epsilon=1e-7), "Adam(lr=0.001, beta2=0.99, epsilon=1e-07)"),
         (AdamW(decay="l2", weight_decay=0), "AdamW(lr=0.001, weight_decay=0.0, decay='l2')"),
     ],

@@ -29,6 +29,7 @@ LAYERS = [
     {"gradient", "transforms"},
     {"updater"},
     {"checkpoint", "compat"},
+    {"config"},
     {"updaters"},
 ]
 STRANGERS = [("optimizers", "backends"), ("optimizers", "arrays"), ("schedules", "arrays")]

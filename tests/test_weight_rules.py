@@ -630,7 +630,7 @@ BAD: list[tuple[Any, str]] = [
     (lambda: up.Muon(polynomial=(1, 2, "x")), "Muon.polynomial must be a real number"),
     (
         lambda: up.Muon(otherwise=up.Adam),
-        r"optimizer must be an Optimizer, got <class 'updaters.optimizers.adam.Adam'> \(the class; call it\)",
+        r"Muon.otherwise must be an Optimizer, got <class 'updaters.optimizers.adam.Adam'> \(the class; call it\)",
     ),
     (lambda: up.Muon(scale="max"), "Muon.scale must be 'spectral' or 'rms' or 'none', got 'max'"),
 ]

@@ -1,6 +1,6 @@
 """A user's script that builds every optimizer and schedule, for type checkers to read; `make lint` has mypy do so."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -37,6 +37,32 @@ schedulers: list[up.Schedulable] = [
     up.learning_rate.Fixed(0.1),
     up.learning_rate.Exp(0.1, gamma=0.5, clock="iteration"),
     up.learning_rate.Inv(0.1, gamma=0.5, power=2, clock="epoch"),
+    up.learning_rate.NaturalExp(0.1, rate=0.5, every=100, staircase=True),
+    up.learning_rate.Step(0.1, 30, gamma=0.5),
+    up.learning_rate.MultiStep(0.1, [30, 60]),
+    up.learning_rate.Piecewise([0.1, 0.2], boundaries=(30,)),
+    up.learning_rate.Linear(0.1, 30, end=0.2),
+    up.learning_rate.Polynomial(0.1, 30, power=2, cycle=True),
+    up.learning_rate.Cosine(0.1, 1000, end=0.01, clock="iteration"),
+    up.learning_rate.CosineRestarts(0.1, 10, period_factor=2, peak_factor=0.5),
+    up.learning_rate.NoisyLinearCosine(0.1, 10, seed=3),
+    up.learning_rate.Noam(model_size=512, warmup=4000),
+    up.learning_rate.InverseSqrt(0.1, 4000),
+    up.learning_rate.WarmupStableDecay(0.1, warmup=10, stable=80, decay=10, shape="cosine"),
+    up.learning_rate.Cyclic(0.1, 0.5, up=100, mode="triangular2"),
+    up.learning_rate.OneCycle(0.1, 1000, three_phase=True),
+    up.learning_rate.Lambda(0.1, lambda t: 1 / t),
+    up.learning_rate.per_step(lambda step: 0.1 * 0.9**step),
+    up.learning_rate.Warmup(up.learning_rate.Cosine(0.1, 20), 500),
+    up.learning_rate.Sequence([up.learning_rate.Linear(0.0, 5, end=0.1), 0.1, rate], [5, 10]),
+    up.learning_rate.Delay(up.learning_rate.Exp(0.1), 10),
+    up.learning_rate.Repeat(up.learning_rate.Exp(0.1), 10, times=3),
+    up.learning_rate.Plateau(0.1, factor=0.5, patience=3, mode="max"),
+    0.5 * up.learning_rate.Exp(0.1) + 1e-3,
+    up.learning_rate.Warmup(1.0, 500) * up.learning_rate.Step(0.1, 30) * rate,
+    up.learning_rate.minimum(0.1, rate, up.learning_rate.Exp(1.0)).clamp(low=1e-3),
+    up.momentum.Cyclic(0.8, 0.9, up=100),
+    up.momentum.OneCycle(1000, low=0.85, high=0.95),
     up.momentum.Null(),
     up.momentum.Fixed(0.9),
     up.momentum.Nadam(mu0=0.9, delta=0.1, gamma=0.4, alpha=0.9, clock="epoch"),
@@ -74,6 +100,17 @@ optimizers: list[up.Optimizer] = [
     oneflow.LAMB(rate, betas=(0.8, 0.9), adam_w_mode=False),
     openseq2seq.LARC(openseq2seq.NovoGrad(rate), larc_eta=0.001, larc_mode="clip"),
 ]
+registered: type[Ramp] = up.register(Ramp, name="typed.Ramp")
+config: dict[str, Any] = up.to_config(up.SGD(momentum=registered(0.5)))
+same: up.SGD = up.from_config(config)
+
+
+@up.register(name="typed.halving")
+def halving(state: up.OptimizationState) -> float:
+    return 0.5**state.epoch
+
+
+half: float = halving(up.OptimizationState(epoch=1))
 adam: up.Adam = torch.Adam(torch.lr_scheduler.StepLR(0.1, 30))
 lamb: up.LAMB = oneflow.LAMB(lr=0.1)
 if TYPE_CHECKING:

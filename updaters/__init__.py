@@ -1,6 +1,7 @@
 """Stateful optimizers for people who have their own gradients, in place, on NumPy and CuPy arrays."""
 
 from updaters import learning_rate, momentum, transforms
+from updaters.config import from_config, register, to_config
 from updaters.gradient import normalized_gradient
 from updaters.optimizers import (
     ASGD,
@@ -70,11 +71,14 @@ __all__ = [
     "ScheduleFreeSGD",
     "Updater",
     "Yogi",
+    "from_config",
     "get_learning_rate",
     "get_momentum",
     "get_updater",
     "learning_rate",
     "momentum",
     "normalized_gradient",
+    "register",
+    "to_config",
     "transforms",
 ]

@@ -169,10 +169,10 @@ class Optimizer:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def check_optimizer(optimizer: object) -> None:
-    """Raise unless this is an optimizer with a rule."""
+def check_optimizer(optimizer: object, name: str = "optimizer") -> None:
+    """Raise unless this is an optimizer with a rule; `name` is what the error calls it."""
     if not isinstance(optimizer, Optimizer):
         hint = " (the class; call it)" if isinstance(optimizer, type) else ""
-        raise TypeError(f"optimizer must be an Optimizer, got {optimizer!r}{hint}")
+        raise TypeError(f"{name} must be an Optimizer, got {optimizer!r}{hint}")
     if not hasattr(optimizer, "formula"):
-        raise TypeError(f"optimizer must have a rule, and {optimizer!r} has no formula")
+        raise TypeError(f"{name} must have a rule, and {optimizer!r} has no formula")

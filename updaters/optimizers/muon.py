@@ -141,7 +141,7 @@ class Muon(Optimizer):
     @otherwise.validator
     def _check_otherwise(self, attribute: attrs.Attribute[Any], value: object) -> None:
         if value is not None:
-            check_optimizer(value)
+            check_optimizer(value, "Muon.otherwise")
 
     @polynomial.validator
     def _check_polynomial(self, attribute: attrs.Attribute[Any], value: tuple[object, ...]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 import attrs
 
-from updaters.checks import FINITE, field_name
-from updaters.protocols import Schedulable, read
+from updaters.checks import FINITE, field_name, number
+from updaters.protocols import Schedulable
 from updaters.schedules.fields import Clock, inner, schedulable
 from updaters.state import OptimizationState
 
@@ -85,8 +86,10 @@ class Schedule:
 
     def __repr__(self) -> str:
         """The call that makes it: what goes by position, and what differs from its default."""
+        if not attrs.has(type(self)):
+            return super().__repr__()
         parts = []
-        for field in attrs.fields(type(self)):  # type: ignore[arg-type]  # its subclasses are attrs classes
+        for field in attrs.fields(type(self)):  # type: ignore[arg-type]  # it is one, as was just asked
             value = getattr(self, field.name)
             if not field.init:
                 continue
@@ -113,7 +116,16 @@ def at(schedule: Schedulable, epoch: int, iteration: int, state: OptimizationSta
         return float(schedule)
     if (epoch, iteration) != (state.epoch, state.iteration - state.held):  # at 1 at least, as in a clock that runs
         state = attrs.evolve(state, epoch=max(epoch, min(state.epoch, 1)), iteration=max(iteration, 1), held=0)
-    return read(schedule, state, f"the value of {schedule!r}", FINITE)
+    return finite(schedule(state), lambda: f"the value of {schedule!r}")
+
+
+def finite(value: Any, name: Callable[[], str]) -> float:
+    """What another's function gave, as a float; a number, or an array of one that has no dimensions, of any library."""
+    if type(value) is float and isfinite(value):
+        return value
+    if getattr(value, "ndim", None) == 0:
+        value = value.item() if hasattr(value, "item") else float(value)
+    return number(value, name(), FINITE)
 
 
 def clocks(*schedules: Schedulable) -> frozenset[Clock]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import abc
 from typing import Any
 
 import attrs
@@ -97,7 +98,7 @@ def _count(clock: Clock, schedule: Schedule, epoch: int, iteration: int, state: 
     return t
 
 
-def _check_count(instance: Sequence, attribute: attrs.Attribute[Any], boundaries: tuple[int, ...]) -> None:
+def _check_count(instance: Sequence, attribute: attrs.Attribute[Any], boundaries: abc.Sequence[int]) -> None:
     if len(boundaries) != len(instance.schedules) - 1:
         raise ValueError(
             f"Sequence.boundaries must be one fewer than the {len(instance.schedules)} schedules, got {boundaries!r}"
@@ -129,8 +130,8 @@ class Sequence(Schedule):
         [0.125, 0.5, 0.5, 0.5, 0.375, 0.0]
     """
 
-    schedules: tuple[Schedulable, ...] = inners()
-    boundaries: tuple[int, ...] = moments(1, validator=_check_count)
+    schedules: abc.Sequence[Schedulable] = inners()
+    boundaries: abc.Sequence[int] = moments(1, validator=_check_count)
     clock: Clock = _clock("schedules")
 
     def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:

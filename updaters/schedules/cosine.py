@@ -20,7 +20,7 @@ class Cosine(Curve):
     Attributes:
         value: where it begins, at T = 0.
         length: how many epochs or iterations it takes.
-        end: where it ends, and stays; absolute.
+        end: where it ends, and stays; absolute. By epochs, the whole of epoch `length` is there.
         periodic: go on along the cosine, which rises again after `length` units, instead of staying.
         clock: whether T counts epochs or iterations.
 

@@ -27,8 +27,8 @@ def same_as_up() -> Any:
 def height(t: int, up: float, down: float, mode: Mode, gamma: float) -> float:
     """The height of a triangular wave at t, at most 1."""
     cycle = floor(t / (up + down))
-    since = t - cycle * (up + down)
-    share = since / up if since <= up else (up + down - since) / down
+    since = max(t - cycle * (up + down), 0.0)
+    share = since / up if since <= up else max(up + down - since, 0.0) / down  # below 0 by rounding alone
     if mode == "triangular2":
         return share * 0.5**cycle
     return share * gamma**t if mode == "exp_range" else share

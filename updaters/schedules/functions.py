@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
-from updaters.checks import FINITE, number
-from updaters.schedules.base import Curve
+from updaters.schedules.base import Curve, finite
 from updaters.schedules.fields import Clock, driven_by, function, units, value_in
 
 
@@ -38,7 +37,7 @@ class Lambda(Curve):
     clock: Clock = driven_by("epoch")
 
     def curve(self, t: int) -> float:
-        return self.value * _as_number(self.function, max(t, 1))
+        return self.value * _value(self.function, max(t, 1))
 
 
 @attrs.frozen(repr=False)
@@ -60,7 +59,7 @@ class PerStep(Curve):
     clock: Clock = driven_by("iteration")
 
     def curve(self, t: int) -> float:
-        return _as_number(self.function, max(t - 1, 0) + self.first)
+        return _value(self.function, max(t - 1, 0) + self.first)
 
 
 def per_step(function: Callable[[int], Any], *, first: Literal[0, 1] = 0, clock: Clock = "iteration") -> PerStep:
@@ -83,9 +82,5 @@ def per_step(function: Callable[[int], Any], *, first: Literal[0, 1] = 0, clock:
     return PerStep(function, first=first, clock=clock)
 
 
-def _as_number(function: Callable[[int], Any], step: int) -> float:
-    """What a function gives at a step: a number, or an array of one in any library."""
-    value = function(step)
-    if getattr(value, "ndim", None) == 0:
-        value = float(value)
-    return number(value, f"{function!r} at {step}", FINITE)
+def _value(function: Callable[[int], Any], step: int) -> float:
+    return finite(function(step), lambda: f"{function!r} at {step}")

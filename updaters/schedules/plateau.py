@@ -120,6 +120,8 @@ class Plateau(Schedule):
             TypeError, ValueError: a number is missing, unknown or out of range; nothing has changed then.
         """
         name = type(self).__name__
+        if not isinstance(numbers, Mapping):
+            raise TypeError(f"{name}.load_state_dict must be given a mapping, got {numbers!r}")
         if numbers.keys() != self.state_dict().keys():
             raise ValueError(f"{name}.load_state_dict must be given {', '.join(self.state_dict())}, got {', '.join(numbers)}")
         best = numbers["best"]

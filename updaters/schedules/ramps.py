@@ -18,7 +18,7 @@ class Linear(Curve):
     Attributes:
         value: where it begins, at T = 0.
         length: how many epochs or iterations it takes.
-        end: where it ends, and stays.
+        end: where it ends, and stays. By epochs, the whole of epoch `length` is there.
         clock: whether T counts epochs or iterations.
 
     Raises:
@@ -51,8 +51,8 @@ class Polynomial(Curve):
     Attributes:
         value: where it begins, at T = 0.
         length: how many epochs or iterations it takes.
-        end: where it ends, and stays.
-        power: 1 is a straight line; 2 falls fast first and slowly at the end.
+        end: where it ends, and stays. By epochs, the whole of epoch `length` is there.
+        power: 1 is a straight line; 2 falls fast first and slowly at the end; 0 stays at `value`.
         cycle: begin again at each end instead of staying there, with a `length` that is the smallest multiple
             of itself not yet passed: the k-th cycle begins at about 1 / k of the height.
         clock: whether T counts epochs or iterations.
@@ -77,8 +77,6 @@ class Polynomial(Curve):
     clock: Clock = driven_by("epoch")
 
     def curve(self, t: int) -> float:
-        if t >= self.length and not self.cycle:
-            return self.end
         whole = self.length * max(ceil(t / self.length), 1) if self.cycle else self.length
-        left: float = (1.0 - t / whole) ** self.power
+        left: float = max(1.0 - t / whole, 0.0) ** self.power  # rounding may put the end of a fractional cycle before t
         return (self.value - self.end) * left + self.end

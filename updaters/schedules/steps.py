@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
 
 import attrs
 
@@ -68,7 +70,7 @@ class MultiStep(Curve):
     """
 
     value: float = value_in()
-    milestones: tuple[int, ...] = moments(repeated=True)
+    milestones: Sequence[int] = moments(repeated=True)
     gamma: float = value_in(POSITIVE, default=0.1, kw_only=True)
     clock: Clock = driven_by("epoch")
 
@@ -77,7 +79,7 @@ class MultiStep(Curve):
         return self.value * decay
 
 
-def _check_count(instance: Piecewise, attribute: attrs.Attribute[tuple[int, ...]], boundaries: tuple[int, ...]) -> None:
+def _check_count(instance: Piecewise, attribute: attrs.Attribute[Any], boundaries: Sequence[int]) -> None:
     if len(boundaries) != len(instance.values) - 1:
         raise ValueError(f"Piecewise.boundaries must be one fewer than values, {instance.values!r}, got {boundaries!r}")
 
@@ -105,8 +107,8 @@ class Piecewise(Curve):
         [0.1, 0.5, 0.5, 0.2]
     """
 
-    values: tuple[float, ...] = values(NONNEGATIVE)
-    boundaries: tuple[int, ...] = moments(validator=_check_count)
+    values: Sequence[float] = values(NONNEGATIVE)
+    boundaries: Sequence[int] = moments(validator=_check_count)
     clock: Clock = driven_by("epoch")
 
     def curve(self, t: int) -> float:

@@ -408,7 +408,7 @@ def Lamb(
 class MuonOfPaths(rules.Muon):
     """Muon for matrices whose path, which is their index, speaks of nothing that is excluded."""
 
-    exclude_layers: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    exclude_layers: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=tuple)
     exclude_embeddings: bool = flag(True)
 
     def for_weight(self, index: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> rules.Optimizer:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import wraps
 from itertools import pairwise
-from math import copysign, floor, isfinite
+from math import floor
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import attrs
@@ -24,10 +24,12 @@ import attrs
 from updaters import learning_rate as curves
 from updaters import momentum as momenta
 from updaters.checks import BELOW_ONE, NONNEGATIVE, POSITIVE, UNIT, number, whole
-from updaters.compat._arguments import build, lasting, refuse, switch
+from updaters.compat._arguments import build, lasting, switch
+from updaters.compat._plateau import RatePlateau, rate_plateau
+from updaters.compat._schedules import check_function, check_run
 from updaters.optimizers import Optimizer
 from updaters.schedules.base import Combination, Schedule
-from updaters.schedules.fields import Clock, value_in
+from updaters.schedules.fields import Clock
 from updaters.state import OptimizationState
 
 __all__ = [
@@ -66,11 +68,6 @@ def _without_optimizer(function: Callable[P, T]) -> Callable[P, T]:
     return checked
 
 
-def _check_start(called: str, last_epoch: object) -> None:
-    if last_epoch != -1:
-        refuse(f"{called}.last_epoch", last_epoch, "the clock says where a run stands")
-
-
 @_without_optimizer
 def LambdaLR(lr: float, lr_lambda: Callable[[int], float], last_epoch: int = -1, *, clock: Clock = "epoch") -> Schedule:
     """PyTorch's LambdaLR: the base rate times a function of the steps that are done.
@@ -81,9 +78,9 @@ def LambdaLR(lr: float, lr_lambda: Callable[[int], float], last_epoch: int = -1,
         >>> rate(up.OptimizationState(epoch=1)), rate(up.OptimizationState(epoch=2))
         (0.5, 0.25)
     """
-    _check_start("LambdaLR", last_epoch)
+    check_run("LambdaLR", last_epoch=last_epoch)
     base = number(lr, "LambdaLR.lr", NONNEGATIVE)
-    return base * build(curves.PerStep, "LambdaLR", {}, function=_function(lr_lambda, "LambdaLR.lr_lambda"), clock=clock)
+    return base * build(curves.PerStep, "LambdaLR", {}, function=check_function(lr_lambda, "LambdaLR.lr_lambda"), clock=clock)
 
 
 @_without_optimizer
@@ -95,7 +92,7 @@ def StepLR(lr: float, step_size: int, gamma: float = 0.1, last_epoch: int = -1, 
         >>> lr_scheduler.StepLR(0.1, 30, gamma=0.5)
         Step(0.1, 30, gamma=0.5)
     """
-    _check_start("StepLR", last_epoch)
+    check_run("StepLR", last_epoch=last_epoch)
     names = {"value": "lr", "every": "step_size"}
     return build(curves.Step, "StepLR", names, value=lr, every=step_size, gamma=gamma, clock=clock)
 
@@ -113,7 +110,7 @@ def MultiStepLR(
         >>> lr_scheduler.MultiStepLR(0.1, [30, 80])
         MultiStep(0.1, (30, 80))
     """
-    _check_start("MultiStepLR", last_epoch)
+    check_run("MultiStepLR", last_epoch=last_epoch)
     done = sorted(_moments(milestones, "MultiStepLR.milestones"))
     return build(curves.MultiStep, "MultiStepLR", {"value": "lr"}, value=lr, milestones=done, gamma=gamma, clock=clock)
 
@@ -131,7 +128,7 @@ def ConstantLR(
         >>> lr_scheduler.ConstantLR(0.1, factor=0.5, total_iters=4)
         0.1 * Piecewise((0.5, 1.0), (4,))
     """
-    _check_start("ConstantLR", last_epoch)
+    check_run("ConstantLR", last_epoch=last_epoch)
     values = (number(factor, "ConstantLR.factor", UNIT), 1.0)
     until = (whole(total_iters, "ConstantLR.total_iters", 1),)
     factors = build(curves.Piecewise, "ConstantLR", {}, values=values, boundaries=until, clock=clock)
@@ -152,7 +149,7 @@ def LinearLR(
         >>> lr_scheduler.LinearLR(0.1, start_factor=0.5, total_iters=4)
         0.1 * Delay(Linear(0.5, 4, end=1.0), 1)
     """
-    _check_start("LinearLR", last_epoch)
+    check_run("LinearLR", last_epoch=last_epoch)
     start, end = number(start_factor, "LinearLR.start_factor", UNIT), number(end_factor, "LinearLR.end_factor", UNIT)
     length = whole(total_iters, "LinearLR.total_iters", 1)
     factor = build(curves.Linear, "LinearLR", {}, value=start, length=length, end=end, clock=clock)
@@ -168,7 +165,7 @@ def ExponentialLR(lr: float, gamma: float, last_epoch: int = -1, *, clock: Clock
         >>> lr_scheduler.ExponentialLR(0.1, 0.5)
         Delay(Exp(0.1, gamma=0.5), 1)
     """
-    _check_start("ExponentialLR", last_epoch)
+    check_run("ExponentialLR", last_epoch=last_epoch)
     return curves.Delay(build(curves.Exp, "ExponentialLR", {"value": "lr"}, value=lr, gamma=gamma, clock=clock), 1)
 
 
@@ -183,7 +180,7 @@ def PolynomialLR(
         >>> lr_scheduler.PolynomialLR(0.1, 100, power=2.0)
         Delay(Polynomial(0.1, 100, power=2.0), 1)
     """
-    _check_start("PolynomialLR", last_epoch)
+    check_run("PolynomialLR", last_epoch=last_epoch)
     length, exponent = whole(total_iters, "PolynomialLR.total_iters", 1), number(power, "PolynomialLR.power", POSITIVE)
     curve = build(curves.Polynomial, "PolynomialLR", {"value": "lr"}, value=lr, length=length, power=exponent, clock=clock)
     return curves.Delay(curve, 1)
@@ -202,7 +199,7 @@ def CosineAnnealingLR(
         >>> lr_scheduler.CosineAnnealingLR(0.1, 100, eta_min=0.01)
         Delay(Cosine(0.1, 100, end=0.01, periodic=True), 1)
     """
-    _check_start("CosineAnnealingLR", last_epoch)
+    check_run("CosineAnnealingLR", last_epoch=last_epoch)
     curve = build(
         curves.Cosine, "CosineAnnealingLR", {"value": "lr", "end": "eta_min"}, value=lr,
         length=whole(T_max, "CosineAnnealingLR.T_max", 1), end=eta_min, periodic=True, clock=clock,
@@ -222,7 +219,7 @@ def CosineAnnealingWarmRestarts(
         CosineRestarts(0.1, 10, period_factor=2)
     """
     called = "CosineAnnealingWarmRestarts"
-    _check_start(called, last_epoch)
+    check_run(called, last_epoch=last_epoch)
     return build(
         curves.CosineRestarts, called, {"value": "lr", "floor": "eta_min"}, value=lr, period=whole(T_0, f"{called}.T_0", 1),
         period_factor=whole(T_mult, f"{called}.T_mult", 1), floor=eta_min, clock=clock,
@@ -274,7 +271,7 @@ def CyclicLR(
         >>> torch.SGD(lr=rate, momentum=rate.momentum).momentum
         Delay(Cyclic(0.8, 0.9, up=4), 1)
     """
-    _check_start("CyclicLR", last_epoch)
+    check_run("CyclicLR", last_epoch=last_epoch)
     names = {"up": "step_size_up", "down": "step_size_down"}
     shared = {"up": step_size_up, "mode": mode, "gamma": gamma, "clock": clock}
     if step_size_down is not None:
@@ -289,7 +286,7 @@ def CyclicLR(
     moves = switch(cycle_momentum, "CyclicLR.cycle_momentum")
     if scale_fn is None:
         return RateAndMomentum(curves.Delay(rate, 1), curves.Delay(kept, 1) if moves else None)
-    scale = _function(scale_fn, "CyclicLR.scale_fn")
+    scale = check_function(scale_fn, "CyclicLR.scale_fn")
     if scale_mode == "cycle":
         scale = OfCycle(scale, rate.up + rate.down)
     scales = curves.PerStep(scale, clock=clock)
@@ -319,7 +316,7 @@ def OneCycleLR(
         >>> [round(rate(up.OptimizationState(iteration=t)), 6) for t in (1, 11, 12)], rate.momentum.inner.low
         ([0.02, 2e-06, 2e-06], 0.85)
     """
-    _check_start("OneCycleLR", last_epoch)
+    check_run("OneCycleLR", last_epoch=last_epoch)
     if total_steps is not None:
         steps = whole(total_steps, "OneCycleLR.total_steps", 2)
     elif epochs is not None and steps_per_epoch is not None:
@@ -365,7 +362,7 @@ def SequentialLR(
         >>> SequentialLR([LinearLR(0.1, 0.5, total_iters=4), ExponentialLR(0.1, 0.5)], [4])
         Sequence((0.1 * Delay(Linear(0.5, 4, end=1.0), 1), Delay(Exp(0.1, gamma=0.5), 1)), (4,))
     """
-    _check_start("SequentialLR", last_epoch)
+    check_run("SequentialLR", last_epoch=last_epoch)
     several, ends = _schedules(schedulers, "SequentialLR"), _moments(milestones, "SequentialLR.milestones")
     if len(ends) != len(several) - 1:
         raise ValueError(f"SequentialLR.milestones must be one fewer than the {len(several)} schedulers, got {ends!r}")
@@ -425,12 +422,6 @@ def _base_and_factor(schedule: Schedule) -> tuple[float, Schedule] | None:
     return None
 
 
-def _function(value: T, name: str) -> T:
-    if not callable(value) or isinstance(value, type):
-        raise TypeError(f"{name} must be a function, got {value!r}")
-    return value
-
-
 def _schedules(schedulers: object, called: str) -> tuple[Schedule, ...]:
     several = tuple(schedulers) if isinstance(schedulers, Iterable) else ()
     if not several or not all(isinstance(one, Schedule) for one in several):
@@ -444,35 +435,11 @@ def _moments(milestones: object, name: str) -> tuple[int, ...]:
     return tuple(whole(one, f"{name}[{i}]") for i, one in enumerate(milestones))
 
 
-@attrs.define(repr=False, unsafe_hash=True, on_setattr=attrs.setters.frozen)
-class PlateauOfPyTorch(curves.Plateau):
-    """Plateau without the reductions that would be too small to matter, and with a second name for `observe`."""
-
-    eps: float = value_in(default=1e-8, kw_only=True)
-
-    def observe(self, metric: float) -> None:
-        anywhere = OptimizationState()
-        reductions, rate = self.reductions, self(anywhere)
-        curves.Plateau.observe(self, metric)
-        if rate - self(anywhere) <= self.eps:
-            self._remember(self.best, self.bad, self.cooling, reductions)
-
-    def is_better(self, metric: float) -> bool:
-        if not self.relative or self.best is None or not isfinite(metric):
-            return curves.Plateau.is_better(self, metric)
-        margin = copysign(self.threshold, self.best)  # PyTorch's product, as the difference may be rounded the other way
-        return metric < self.best * (1.0 - margin) if self.mode == "min" else metric > self.best * (1.0 + margin)
-
-    def step(self, metrics: float) -> None:
-        """Take a new metric into account."""
-        self.observe(metrics)
-
-
 @_without_optimizer
 def ReduceLROnPlateau(
     lr: float, mode: Literal["min", "max"] = "min", factor: float = 0.1, patience: int = 10, threshold: float = 1e-4,
     threshold_mode: Literal["rel", "abs"] = "rel", cooldown: int = 0, min_lr: float = 0, eps: float = 1e-8,
-) -> PlateauOfPyTorch:  # fmt: skip
+) -> RatePlateau:  # fmt: skip
     """PyTorch's ReduceLROnPlateau, whose `step(metric)`, or `observe`, is the only thing that moves it.
 
     It is a `learning_rate.Plateau` with a number inside; that itself takes a schedule. A relative threshold is right for negative
@@ -487,13 +454,7 @@ def ReduceLROnPlateau(
         >>> rate(up.OptimizationState())
         0.25
     """
-    called = "ReduceLROnPlateau"
-    if callable(lr):
-        raise TypeError(f"{called}.lr must be a number, got {lr!r}; updaters.learning_rate.Plateau takes a schedule")
-    if threshold_mode not in ("rel", "abs"):
-        raise ValueError(f"{called}.threshold_mode must be 'rel' or 'abs', got {threshold_mode!r}")
-    return build(
-        PlateauOfPyTorch, called, {"floor": "min_lr"}, inner=number(lr, f"{called}.lr", NONNEGATIVE), factor=factor,
-        patience=patience, threshold=threshold, relative=threshold_mode == "rel", mode=mode, cooldown=cooldown, floor=min_lr,
-        eps=eps,
+    return rate_plateau(
+        RatePlateau, "ReduceLROnPlateau", {"inner": "lr"}, lr, threshold_mode, mode=mode, factor=factor, patience=patience,
+        threshold=threshold, cooldown=cooldown, floor=min_lr, eps=eps,
     )  # fmt: skip

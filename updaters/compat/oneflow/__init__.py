@@ -5,9 +5,10 @@ becomes `from updaters.compat import oneflow as optim`: there is no first argume
 weight with its gradient.
 
 Arguments are as `oneflow.optim` has them. Where OneFlow's documentation differs from its kernels, these are the kernels. A
-learning rate may be a scheduler, any callable `state -> float`. t counts a weight's own updates, where OneFlow counts the
-optimizer's: the two differ for weights that have no gradient at times. `contiguous_params` and `fused` may be False. The keys
-`clip_grad_max_norm` and `clip_grad_norm_type` of a group of parameters are arguments here, and yet to come.
+learning rate may be a scheduler, any callable `state -> float`; `oneflow.lr_scheduler` has OneFlow's. t counts a weight's own
+updates, where OneFlow counts the optimizer's: the two differ for weights that have no gradient at times. `contiguous_params`
+and `fused` may be False. The keys `clip_grad_max_norm` and `clip_grad_norm_type` of a group of parameters are arguments here, and
+yet to come.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from updaters import optimizers as rules
 from updaters.compat._arguments import build, check_no_params, not_yet, pair, refuse, switch, unless_zero
+from updaters.compat.oneflow import lr_scheduler as lr_scheduler
 from updaters.protocols import Schedulable
 
 __all__ = ["LAMB", "SGD", "Adagrad", "Adam", "AdamW", "RMSprop"]

@@ -3,7 +3,8 @@
 `"optimizer": NovoGrad, "optimizer_params": {"beta1": 0.95}, "larc_params": {"larc_eta": 0.001}` of a configuration becomes
 `updaters.get_updater(LARC(NovoGrad(beta1=0.95), larc_eta=0.001))` with `from updaters.compat.openseq2seq import LARC, NovoGrad`.
 
-A learning rate may be a scheduler, any callable `state -> float`, in the place of an `lr_policy`.
+A learning rate may be a scheduler, any callable `state -> float`, in the place of an `lr_policy`; those of OpenSeq2Seq are in
+`lr_policies`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import attrs
 from updaters import optimizers as rules
 from updaters import transforms
 from updaters.compat._arguments import build, unless_zero
+from updaters.compat.openseq2seq import lr_policies as lr_policies
 from updaters.optimizers.base import check_optimizer
 from updaters.protocols import Schedulable
 

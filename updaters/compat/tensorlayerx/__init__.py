@@ -3,9 +3,10 @@
 `tlx.optimizers.Adam(0.001)` and its `apply_gradients` become `update = updaters.get_updater(tensorlayerx.Adam(0.001))` and
 `update.step(grads, weights)`, with `from updaters.compat import tensorlayerx`. Its other backends do otherwise in places.
 
-A learning rate may be a scheduler, any callable `state -> float`. `weight_decay * w` is added to the gradient first and
-`grad_clip` clips what comes out, by `ClipGradByValue` or `ClipGradByNorm`; `ClipByGlobalNorm` is yet to come. t counts a weight's
-own updates, where TensorFlow counts the optimizer's: the two differ for weights that have no gradient at times.
+A learning rate may be a scheduler, any callable `state -> float`; `tensorlayerx.lr` has TensorLayerX's. `weight_decay * w` is
+added to the gradient first and `grad_clip` clips what comes out, by `ClipGradByValue` or `ClipGradByNorm`; `ClipByGlobalNorm` is
+yet to come. t counts a weight's own updates, where TensorFlow counts the optimizer's: the two differ for weights that have no
+gradient at times.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import attrs
 from updaters import optimizers as rules
 from updaters.checks import POSITIVE
 from updaters.compat._arguments import build, doubled, negated, not_yet, switch, unless_zero
+from updaters.compat.tensorlayerx import lr as lr
 from updaters.optimizers.fields import hyperparameter
 from updaters.protocols import Schedulable
 from updaters.transforms import ClipByNorm, ClipByValue
