@@ -78,10 +78,10 @@ ROWS: dict[str, list[Row]] = {
             "the rise takes a step or less, it begins at `max_lr`; there, beside the curve or with a division by 0. A rise "
             "without a fall, and three phases of which the last has no time, are errors",
         ),
-        Row("PolynomialLR(0.1)", "Delay(Polynomial(0.1, 5), 1)", "`power=0`, with which nothing falls there, is an error"),
+        Row("PolynomialLR(0.1)", "Delay(Polynomial(0.1, 5), 1)"),
         Row(
             "ReduceLROnPlateau(0.1)",
-            "PlateauOfPyTorch(0.1)",
+            "RatePlateau(0.1)",
             "a relative threshold is right for negative metrics, where theirs takes a slightly worse one for better; the first "
             "finite metric is always the best so far, and infinite ones are bad; `factor=0` is an error",
         ),
@@ -117,9 +117,7 @@ ROWS: dict[str, list[Row]] = {
             "boundaries that fall are an error; rates are added up there",
         ),
         Row(
-            "PolynomialDecay(0.1, 100)", "Delay(Polynomial(0.1, 100, end=0.0001, clock='iteration'), 1)",
-            "`power=0`, with which nothing falls there, is an error",
-        ),
+            "PolynomialDecay(0.1, 100)", "Delay(Polynomial(0.1, 100, end=0.0001, clock='iteration'), 1)"),
     ],
 }  # fmt: skip
 """A row for each name that a system's module has: the tables of the page."""
@@ -128,7 +126,7 @@ ABOUT = {
     "torch": """\
 A call has the base rate in the place of `optimizer`; `CyclicLR`, `OneCycleLR`, `SequentialLR` and `ChainedScheduler` have rates
 of their own, or their schedules do. Epochs count unless `clock="iteration"` is given; for `CyclicLR` and `OneCycleLR`, iterations.
-Rates are compared over 200 steps. `RateAndMomentum` is a rate with its momentum, `PlateauOfPyTorch` our `Plateau` with an `eps`.
+Rates are compared over 200 steps. `RateAndMomentum` is a rate with its momentum, `RatePlateau` our `Plateau` with an `eps`.
 `MultiplicativeLR` is not there.
 """,
     "keras": """\

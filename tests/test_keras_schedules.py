@@ -173,7 +173,7 @@ def test_an_error_names_the_argument_that_was_given(name: str) -> None:
 WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: schedules.ExponentialDecay(0.1, 0, 0.9), ValueError, "ExponentialDecay.decay_steps must be in (0, inf), got 0"),
     (lambda: schedules.ExponentialDecay(0.1, 9, 0.0), ValueError, "ExponentialDecay.decay_rate must be in (0, inf), got 0.0"),
-    (lambda: schedules.PolynomialDecay(0.1, 9, power=0), ValueError, "PolynomialDecay.power must be in (0, inf), got 0"),
+    (lambda: schedules.PolynomialDecay(0.1, 9, power=-1), ValueError, "PolynomialDecay.power must be in [0, inf), got -1"),
     (lambda: schedules.CosineDecayRestarts(0.1, 9, 0.5), ValueError, "CosineDecayRestarts.t_mul must be in [1, inf), got 0.5"),
     (
         lambda: schedules.PiecewiseConstantDecay([1, 2], [0.1, 0.2]),

@@ -125,6 +125,11 @@ def test_a_cycle_of_three_phases_may_leave_the_last_none() -> None:
     np.testing.assert_allclose(found, [0.02, 0.5, 0.02 / 1e4], rtol=1e-12)
 
 
+def test_a_power_of_0_never_falls() -> None:
+    schedule = schedulers.PolynomialLR(0.5, 2, power=0)
+    assert [schedule(up.OptimizationState(epoch=k)) for k in (1, 2, 3, 4)] == [0.5] * 4
+
+
 def test_a_constant_factor_of_0_is_taken() -> None:
     schedule = schedulers.ConstantLR(0.5, factor=0.0, total_iters=2)
     assert [schedule(up.OptimizationState(epoch=k)) for k in (1, 2, 3)] == [0.0, 0.0, 0.5]
@@ -189,7 +194,7 @@ class Optimizer:
     param_groups = ()
 
 
-@pytest.mark.parametrize("optimizer", [Optimizer(), up.Adam(), torch.SGD(0.1)])
+@pytest.mark.parametrize("optimizer", [Optimizer(), up.Adam(), torch.SGD(0.1), up.get_updater(up.SGD())])
 @pytest.mark.parametrize("name", schedulers.__all__)
 def test_an_optimizer_is_no_base_rate(name: str, optimizer: object) -> None:
     function = getattr(schedulers, name)
@@ -247,7 +252,7 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: schedulers.LinearLR(0.1, 0.5, 2), ValueError, "LinearLR.end_factor must be in [0, 1], got 2"),
     (lambda: schedulers.ExponentialLR(0.1, 0.0), ValueError, "ExponentialLR.gamma must be in (0, inf), got 0.0"),
     (lambda: schedulers.PolynomialLR(0.1, 0), ValueError, "PolynomialLR.total_iters must be an integer of at least 1, got 0"),
-    (lambda: schedulers.PolynomialLR(0.1, 5, 0), ValueError, "PolynomialLR.power must be in (0, inf), got 0"),
+    (lambda: schedulers.PolynomialLR(0.1, 5, -1), ValueError, "PolynomialLR.power must be in [0, inf), got -1"),
     (lambda: schedulers.CosineAnnealingLR(0.1, 0), ValueError, "CosineAnnealingLR.T_max must be an integer of at least 1, got 0"),
     (lambda: schedulers.CosineAnnealingLR(0.1, 5, -1), ValueError, "CosineAnnealingLR.eta_min must be in [0, inf), got -1"),
     (

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import attrs
 
 from updaters import learning_rate as curves
-from updaters.checks import NONNEGATIVE, POSITIVE, number, whole
+from updaters.checks import NONNEGATIVE, number, whole
 from updaters.compat._arguments import build, lasting
 from updaters.schedules.base import Schedule
 from updaters.schedules.fields import Clock, driven_by
@@ -212,8 +212,6 @@ class PiecewiseConstantDecay(KerasSchedule):
 class PolynomialDecay(KerasSchedule):
     """Keras's PolynomialDecay, `(initial - end) * (1 - step / decay_steps)**power + end`, and then `end_learning_rate`.
 
-    `power=0`, which never falls, is an error.
-
     Example:
         >>> from updaters.compat.keras import schedules
         >>> schedules.PolynomialDecay(0.5, 100, end_learning_rate=0.0)(up.OptimizationState(iteration=51))
@@ -234,7 +232,7 @@ class PolynomialDecay(KerasSchedule):
     def _made(self) -> Schedule:
         curve = self._built(
             curves.Polynomial, value=self.initial_learning_rate, length=self.decay_steps, end=self.end_learning_rate,
-            power=number(self.power, "PolynomialDecay.power", POSITIVE), cycle=self.cycle,
+            power=self.power, cycle=self.cycle,
         )  # fmt: skip
         return curves.Delay(curve, 1)
 

@@ -31,6 +31,7 @@ from updaters.optimizers import Optimizer
 from updaters.schedules.base import Combination, Schedule
 from updaters.schedules.fields import Clock
 from updaters.state import OptimizationState
+from updaters.updater import Updater
 
 __all__ = [
     "ChainedScheduler",
@@ -58,7 +59,7 @@ def _without_optimizer(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def checked(*args: P.args, **options: P.kwargs) -> T:
-        if "optimizer" in options or (args and (hasattr(args[0], "param_groups") or isinstance(args[0], Optimizer))):
+        if "optimizer" in options or (args and (hasattr(args[0], "param_groups") or isinstance(args[0], (Optimizer, Updater)))):
             raise TypeError(
                 f"{function.__name__} takes no optimizer: its place has the base rate, a number, unless other arguments have it; "
                 "the schedule that comes back goes to the optimizer as its lr"
@@ -181,8 +182,8 @@ def PolynomialLR(
         Delay(Polynomial(0.1, 100, power=2.0), 1)
     """
     check_run("PolynomialLR", last_epoch=last_epoch)
-    length, exponent = whole(total_iters, "PolynomialLR.total_iters", 1), number(power, "PolynomialLR.power", POSITIVE)
-    curve = build(curves.Polynomial, "PolynomialLR", {"value": "lr"}, value=lr, length=length, power=exponent, clock=clock)
+    length = whole(total_iters, "PolynomialLR.total_iters", 1)
+    curve = build(curves.Polynomial, "PolynomialLR", {"value": "lr"}, value=lr, length=length, power=power, clock=clock)
     return curves.Delay(curve, 1)
 
 
