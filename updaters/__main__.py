@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import updaters
 
@@ -30,8 +31,8 @@ def _parser() -> argparse.ArgumentParser:
     plot = commands.add_parser(
         "plot",
         help="draw what a config has scheduled",
-        description="Draw the learning rate, the momentum and all else that an optimizer or a schedule has scheduled. The config is "
-        "what updaters.to_config gives, as JSON.",
+        description="Draw the learning rate, the momentum and all else that an optimizer or a schedule has scheduled. "
+        "The config is what updaters.to_config gives, as JSON.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     plot.add_argument("config", metavar="CONFIG.json", help="the config's file, or - for standard input")
@@ -53,16 +54,15 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _json(name: str) -> object:
-    if name == "-":
-        return json.load(sys.stdin)
+def _json(name: str) -> Any:
+    text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
     try:
-        return json.loads(Path(name).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{name} is no JSON: {error}") from error
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{'standard input' if name == '-' else name} is no JSON: {error}") from error
 
 
-def _draw(what: object, options: argparse.Namespace) -> None:
+def _draw(what: Any, options: argparse.Namespace) -> None:
     run = {"epochs": options.epochs, "batches_per_epoch": options.batches_per_epoch}
     if "picture" in options:
         updaters.plot(what, **run, path=options.picture)
