@@ -141,7 +141,7 @@ def _sources(what: Any, label: str, name: str) -> Iterator[tuple[str, str, Sched
 def _hyperparameters(optimizer: Optimizer, label: str) -> Iterator[tuple[str, str, Schedulable, str, Interval]]:
     """The learning rate, the momentum or what stands for it, and all else that is scheduled, in parts of the rule too."""
     fields = [field for field in attrs.fields(type(optimizer)) if "interval" in field.metadata]
-    momentum = next((field.name for field in fields if field.name in ("momentum", "beta1")), None)
+    momentum = next((name for name in ("momentum", "beta1") if getattr(optimizer, name, None) is not None), None)
     for field in sorted(fields, key=lambda field: (field.name != "lr", field.name != momentum)):
         value = getattr(optimizer, field.name)
         if value is not None and (field.name in ("lr", momentum) or callable(value)):
