@@ -213,7 +213,7 @@ def test_a_sketch_of_an_optimizer_has_a_frame_for_each_panel() -> None:
             "      └───────┴───────┘",
             "      0       2       4 epochs",
             "",
-            "       momentum",
+            "      momentum",
             " 0.9 ┤⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉",
             "0.45 ┤",
             "   0 ┤",
