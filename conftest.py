@@ -13,9 +13,13 @@ os.environ.setdefault("UPDATERS_CACHE_DIR", str(Path(__file__).parent / ".cache"
 import updaters
 
 # Modules whose library is not there cannot be searched for examples.
-NEEDS = {"cupy": ["cupy.py"], "numba": ["numba.py", "halves.py"]}
+NEEDS = {
+    "cupy": ["backends/cupy.py"],
+    "matplotlib": ["pictures/figure.py"],
+    "numba": ["backends/numba.py", "backends/halves.py"],
+}
 collect_ignore = [
-    f"updaters/backends/{file}" for library, files in NEEDS.items() if importlib.util.find_spec(library) is None for file in files
+    f"updaters/{file}" for library, files in NEEDS.items() if importlib.util.find_spec(library) is None for file in files
 ]
 
 

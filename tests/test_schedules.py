@@ -480,12 +480,12 @@ def test_what_is_no_count_is_refused(schedule: type[Any], field: str, value: Any
         (
             lambda: Sequence([0.1, 0.2], [3]),
             ValueError,
-            "Sequence.clock must be 'epoch' or 'iteration', which (0.1, 0.2) do not say alone, got None",
+            "Sequence.clock must be 'epoch' or 'iteration', which 0.1, 0.2 does not settle, got None",
         ),
         (
-            lambda: Sequence([RAMP, Exp(0.1)], [3]),
+            lambda: Sequence([1.0, RAMP, Exp(0.1)], [3, 5]),
             ValueError,
-            f"Sequence.clock must be 'epoch' or 'iteration', which {(RAMP, Exp(0.1))!r} do not say alone, got None",
+            f"Sequence.clock must be 'epoch' or 'iteration', which 1.0, {RAMP!r}, Exp(0.1) does not settle, got None",
         ),
         (
             lambda: Sequence([RAMP, Exp(0.1)], [3], clock="iteration"),
@@ -502,7 +502,7 @@ def test_what_is_no_count_is_refused(schedule: type[Any], field: str, value: Any
             ValueError,
             f"Delay.clock must be 'iteration', which {RAMP!r} counts and which does not begin anew with another counter, got 'epoch'",
         ),
-        (lambda: Repeat(RAMP, 3, clock="batch"), ValueError, f"Repeat.clock must be 'epoch' or 'iteration', which {(RAMP,)!r} do not"),  # type: ignore[arg-type]
+        (lambda: Repeat(RAMP, 3, clock="batch"), ValueError, f"Repeat.clock must be 'epoch' or 'iteration', which {RAMP!r} does not settle, got 'batch'"),  # type: ignore[arg-type]
         (lambda: Warmup("0.1", 3), TypeError, "Warmup.inner must be a finite number or a scheduler, got '0.1' (str)"),  # type: ignore[arg-type]
         (lambda: Warmup(math.nan, 3), ValueError, "Warmup.inner must be finite, got nan"),
         (lambda: Plateau(Exp), TypeError, f"Plateau.inner must be a finite number or a scheduler, got {Exp!r} (the class; call it)"),  # type: ignore[arg-type]
@@ -621,6 +621,17 @@ def test_a_foreign_scheduler_in_a_composition_sees_a_clock_that_begins_anew() ->
     assert [(state.epoch, state.iteration, state.held) for state in seen] == [(4, 5, 0), (4, 1, 0), (1, 20, 0), (4, 25, 5)]
     assert {(state.batch_size, state.batch) for state in seen} == {(8, 3)}
     assert seen[3] is now
+
+
+def test_the_first_of_a_sequence_may_count_what_it_likes_for_it_does_not_begin_anew() -> None:
+    rate = Sequence([Warmup(Step(0.8, 1, gamma=0.5), 4), Linear(0.4, 2)], [2])
+    assert rate.clock == "epoch"
+    assert rate.clocks == {"epoch", "iteration"}
+    state = OptimizationState()
+    seen = [rate(state) for _ in state.epochs(4) for _ in state.batches("abc")]
+    assert seen == pytest.approx([0.2, 0.4, 0.6, 0.4, 0.4, 0.4, 0.2, 0.2, 0.2, 0.0, 0.0, 0.0])
+    with pytest.raises(ValueError, match="Sequence.clock must be 'iteration', which"):
+        Sequence([0.1, rate], [2], clock="epoch")
 
 
 def test_a_warm_up_by_iterations_leaves_the_epochs_of_what_it_warms_up() -> None:

@@ -125,9 +125,34 @@ def test_a_cycle_of_three_phases_may_leave_the_last_none() -> None:
     np.testing.assert_allclose(found, [0.02, 0.5, 0.02 / 1e4], rtol=1e-12)
 
 
+def test_a_power_of_0_never_falls() -> None:
+    schedule = schedulers.PolynomialLR(0.5, 2, power=0)
+    assert [schedule(up.OptimizationState(epoch=k)) for k in (1, 2, 3, 4)] == [0.5] * 4
+
+
 def test_a_constant_factor_of_0_is_taken() -> None:
     schedule = schedulers.ConstantLR(0.5, factor=0.0, total_iters=2)
     assert [schedule(up.OptimizationState(epoch=k)) for k in (1, 2, 3)] == [0.0, 0.0, 0.5]
+
+
+def test_a_scale_of_ones_own_is_in_the_place_of_a_mode() -> None:
+    def half(cycle: int) -> float:
+        return 0.5
+
+    plain, other = (schedulers.CyclicLR(0.0, 1.0, 2, mode=mode, scale_fn=half) for mode in ("triangular", "triangular2"))
+    assert plain == other
+    assert [other(up.OptimizationState(iteration=k)) for k in (1, 2, 3, 7)] == [0.0, 0.25, 0.5, 0.5]
+
+
+def test_a_cycle_may_leave_the_momentum_alone() -> None:
+    for scale in (None, math.sqrt):
+        assert schedulers.CyclicLR(0.0, 1.0, 2, scale_fn=scale, cycle_momentum=False).momentum is None
+    assert schedulers.OneCycleLR(1.0, 10, cycle_momentum=False).momentum is None
+
+
+def test_a_cycle_says_what_it_counts() -> None:
+    schedule = schedulers.SequentialLR([schedulers.CyclicLR(0.0, 1.0, 2), schedulers.OneCycleLR(1.0, 10)], [3])
+    assert [schedule(up.OptimizationState(iteration=k)) for k in (1, 3, 4)] == [0.0, 1.0, 1.0 / 25]
 
 
 def test_a_plateau_may_come_after_a_warm_up() -> None:
@@ -359,7 +384,7 @@ def test_what_is_wrong_and_how_it_is_said(call: Callable[[], object], error: typ
         schedulers.SequentialLR([STEP, STEP], [5]),
         schedulers.ChainedScheduler([STEP]),
         schedulers.ReduceLROnPlateau(0.1),
-        up.learning_rate.Polynomial(0.1, 10, end=0.01),
+        up.learning_rate.Delay(up.learning_rate.Polynomial(0.1, 10, end=0.01), 1),
         up.learning_rate.Fixed(0.1),
     ],
     ids=repr,

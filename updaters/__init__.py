@@ -29,6 +29,7 @@ from updaters.optimizers import (
     ScheduleFreeSGD,
     Yogi,
 )
+from updaters.pictures import plot, sketch
 from updaters.protocols import (
     LearningRateScheduler,
     MomentumScheduler,
@@ -78,7 +79,9 @@ __all__ = [
     "learning_rate",
     "momentum",
     "normalized_gradient",
+    "plot",
     "register",
+    "sketch",
     "to_config",
     "transforms",
 ]

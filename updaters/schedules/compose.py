@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import abc
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -59,19 +60,24 @@ class Warmup(Schedule):
         return clocks(self.inner) | {"iteration"}
 
 
-def _clock(*fields: str) -> Any:
-    """A field that says which counter a composition goes by: that of its schedules, unless given."""
+def _clock(members: Callable[[Any], abc.Sequence[Schedulable]], begun_anew: int = 0) -> Any:
+    """A field that says which counter a composition goes by: that of its members, unless given.
+
+    Args:
+        members: gives the members of a composition.
+        begun_anew: from which one on they begin anew, which a schedule does only if it counts what the composition goes by.
+    """
 
     def find(instance: Any) -> Clock | None:
-        found = clocks(*_members(instance, fields))
+        found = clocks(*members(instance)[begun_anew:]) or clocks(*members(instance))
         return next(iter(found)) if len(found) == 1 else None
 
     def check(instance: object, attribute: attrs.Attribute[Any], clock: object) -> None:
         name = field_name(instance, attribute)
-        members = _members(instance, fields)
         if clock not in ("epoch", "iteration"):
-            raise ValueError(f"{name} must be 'epoch' or 'iteration', which {members!r} do not say alone, got {clock!r}")
-        for member in members:
+            shown = ", ".join(map(repr, members(instance)))
+            raise ValueError(f"{name} must be 'epoch' or 'iteration', which {shown} does not settle, got {clock!r}")
+        for member in members(instance)[begun_anew:]:
             for other in clocks(member) - {clock}:
                 raise ValueError(
                     f"{name} must be {other!r}, which {member!r} counts and which does not begin anew with another counter, "
@@ -81,9 +87,8 @@ def _clock(*fields: str) -> Any:
     return attrs.field(default=attrs.Factory(find, takes_self=True), kw_only=True, validator=check)
 
 
-def _members(instance: Any, fields: tuple[str, ...]) -> tuple[Any, ...]:
-    found = (getattr(instance, field) for field in fields)
-    return tuple(member for value in found for member in (value if isinstance(value, tuple) else (value,)))
+def _inner(composition: Any) -> tuple[Schedulable]:
+    return (composition.inner,)
 
 
 def _moved(clock: Clock, t: int, schedule: Schedulable, epoch: int, iteration: int, state: OptimizationState) -> float:
@@ -110,14 +115,14 @@ class Sequence(Schedule):
     """One schedule after another, each on a clock of its own that begins with it.
 
     Attributes:
-        schedules: schedules, other schedulers, or numbers.
+        schedules: schedules, other schedulers, or numbers; those after the first count what the boundaries count.
         boundaries: after how many epochs or iterations each schedule but the last is replaced by the next,
             in increasing order.
         clock: whether boundaries count epochs or iterations: what the schedules count, unless given.
 
     Raises:
-        TypeError, ValueError: a field is out of range; the schedules count something else than the boundaries (`Warmup`
-            takes any), or nothing, and `clock` is not given; or, at a call, the counter still stands at 0.
+        TypeError, ValueError: a field is out of range; a schedule after the first counts something else than the
+            boundaries; all count nothing, and `clock` is not given; or, at a call, the counter still stands at 0.
 
     Conventions:
         The unit after a boundary is the next schedule's first, whose T is 1, as in PyTorch's `SequentialLR`. In
@@ -132,7 +137,7 @@ class Sequence(Schedule):
 
     schedules: abc.Sequence[Schedulable] = inners()
     boundaries: abc.Sequence[int] = moments(1, validator=_check_count)
-    clock: Clock = _clock("schedules")
+    clock: Clock = _clock(lambda sequence: sequence.schedules, begun_anew=1)
 
     def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
         t = _count(self.clock, self, epoch, iteration, state)
@@ -142,7 +147,7 @@ class Sequence(Schedule):
 
     @property
     def clocks(self) -> frozenset[Clock]:
-        return frozenset((self.clock,))
+        return clocks(*self.schedules) | {self.clock}
 
 
 @attrs.frozen(repr=False)
@@ -169,7 +174,7 @@ class Delay(Schedule):
 
     inner: Schedulable = inner()
     by: int = units()
-    clock: Clock = _clock("inner")
+    clock: Clock = _clock(_inner)
 
     def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
         t = _count(self.clock, self, epoch, iteration, state)
@@ -203,7 +208,7 @@ class Repeat(Schedule):
     inner: Schedulable = inner()
     period: int = units(1)
     times: int | None = units(1, default=None, kw_only=True)
-    clock: Clock = _clock("inner")
+    clock: Clock = _clock(_inner)
 
     def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
         t = _count(self.clock, self, epoch, iteration, state)

@@ -72,7 +72,7 @@ def _name(unless_given: str | None) -> Any:
 
 def _ours() -> Any:
     """The last field of a schedule of Keras's, which holds the schedule of ours that the others amount to."""
-    return attrs.field(default=attrs.Factory(lambda schedule: schedule._made(), takes_self=True), init=False, eq=False)
+    return attrs.field(default=attrs.Factory(lambda schedule: schedule._made(), takes_self=True), init=False)
 
 
 class KerasSchedule(Schedule):
@@ -227,8 +227,6 @@ class PiecewiseConstantDecay(KerasSchedule):
 @attrs.frozen(repr=False)
 class PolynomialDecay(KerasSchedule):
     """Keras's PolynomialDecay, `(initial - end) * (1 - step / decay_steps)**power + end`, and then `end_learning_rate`.
-
-    `power=0` never falls, as there.
 
     Example:
         >>> from updaters.compat.keras import schedules

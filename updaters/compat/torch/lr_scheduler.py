@@ -338,7 +338,7 @@ def OneCycleLR(
 @without_optimizer
 def SequentialLR(
     schedulers: Iterable[Schedule], milestones: Iterable[int], last_epoch: int = -1, *, clock: Clock | None = None
-) -> Schedule:
+) -> curves.Sequence:
     """PyTorch's SequentialLR: one schedule after another, each from its own beginning.
 
     Each has a base rate of its own, and milestones count what the schedules count. Any of ours may be among them, a
@@ -356,8 +356,6 @@ def SequentialLR(
     if any(after < before for before, after in pairwise(ends)):
         raise ValueError(f"SequentialLR.milestones must be in increasing order, got {ends!r}")
     that_run, begins = lasting(several, (0, *ends))
-    if not begins:
-        return that_run[0]
     return build(
         curves.Sequence, "SequentialLR", {"boundaries": "milestones", "schedules": "schedulers"}, schedules=that_run,
         boundaries=begins, **{} if clock is None else {"clock": clock},
