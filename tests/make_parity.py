@@ -48,8 +48,9 @@ NumPy backend runs; that the others give its values is tested rule by rule. Erro
   was taken out, and what it amounts to is measured apart.
 - **MXNet.jl, TensorLayerX, OneFlow and OpenSeq2Seq** were read: `tests/parity.py` has what their sources do as loops over numbers.
   An error is the largest one, over the length of the path that the weight has gone.
-- **Schedules** were run too, or read. An error is the largest |x - y| over the largest rate. The first column is a call by the
-  system's name, and the second the schedule of ours that it gives. A `Delay` of 1 is a system whose steps count from 0.
+- **Schedules** were run too, or read, as `tests/system_schedules.py` has them. An error is the largest |x - y| over the largest
+  rate. The first column is a call by the system's name, and the second the schedule of ours that it gives. A `Delay` of 1 is a
+  system whose steps count from 0.
 
 `DelayedASGD`, `RpropOfFirstRate`, `AdafactorOfDtype` and `MuonOfPaths` are our `ASGD`, `Rprop`, `Adafactor` and `Muon` with a
 system's own habit on top: its functions give them, and nobody need name them.
