@@ -188,19 +188,19 @@ ROWS: dict[str, list[Row]] = {
         Row("StepDecay(0.1, 30)", "Step(0.1, 30, clock='iteration')", "`gamma=0`, with which rates are 0 there, is an error"),
     ],
     "oneflow": [
-        Row("CosineAnnealingLR(0.1, 50)", "Delay(Cosine(0.1, 50, periodic=True, clock='iteration'), 1)"),
-        Row("CosineDecayLR(0.1, 100)", "Delay(Cosine(0.1, 100, clock='iteration'), 1)"),
-        Row("ExponentialLR(0.1, 0.9)", "Delay(Exp(0.1, clock='iteration'), 1)"),
-        Row("LambdaLR(0.1, math.sqrt)", "0.1 * PerStep(<built-in function sqrt>)", "one function, not a list of them"),
-        Row("MultiStepLR(0.1, [30, 80])", "MultiStep(0.1, (30, 80), clock='iteration')", REPEATED),
-        Row("PolynomialLR(0.1, 100)", "Delay(Polynomial(0.1, 100, end=0.0001, clock='iteration'), 1)"),
+        Row("CosineAnnealingLR(0.1, 50)", "Delay(Cosine(0.1, 50, periodic=True), 1)"),
+        Row("CosineDecayLR(0.1, 100)", "Delay(Cosine(0.1, 100), 1)"),
+        Row("ExponentialLR(0.1, 0.9)", "Delay(Exp(0.1), 1)"),
+        Row("LambdaLR(0.1, math.sqrt)", "0.1 * PerStep(<built-in function sqrt>, clock='epoch')", "one function, not a list of them"),
+        Row("MultiStepLR(0.1, [30, 80])", "MultiStep(0.1, (30, 80))", REPEATED),
+        Row("PolynomialLR(0.1, 100)", "Delay(Polynomial(0.1, 100, end=0.0001), 1)"),
         Row(
             "ReduceLROnPlateau(0.1)",
             "RatePlateau(0.1)",
             "a metric that is infinite is bad, where one may be the best for ever there; a relative threshold is right for negative "
             "metrics, where theirs takes a slightly worse one for better; one `min_lr`, not a list of them",
         ),
-        Row("StepLR(0.1, 30)", "Step(0.1, 30, clock='iteration')"),
+        Row("StepLR(0.1, 30)", "Step(0.1, 30)"),
     ],
     "openseq2seq": [
         Row(
@@ -246,7 +246,7 @@ False, or an error. Rates are float64, where TensorLayerX rounds them to float32
 `PlateauOfFrozenBest` is our `Plateau` with an `eps`, whose best metric stays as it is during a cooldown, as there.
 """,
     "oneflow": """\
-A call has the base rate in the place of `optimizer`. Iterations count unless `clock="epoch"` is given; there is no `step`, but for
+A call has the base rate in the place of `optimizer`. Epochs count unless `clock="iteration"` is given; there is no `step`, but for
 the plateau's. `last_step` is -1 and `verbose` False, or an error. Rates are compared over 200 steps. `RatePlateau` is our `Plateau`
 with an `eps`. As there, the first two rates of a `PolynomialLR` with `cycle` are the same, below the base rate. `ChainedScheduler`,
 `ConstantLR`, `CosineAnnealingWarmRestarts`, `LinearLR`, `MultiplicativeLR`, `SequentialLR` and `WarmupLR` are not there.

@@ -145,7 +145,7 @@ def test_every_public_rule_comes_back() -> None:
     assert {type(optimizer) for optimizer in OPTIMIZERS.values()} == public - {up.Optimizer}
 
 
-@pytest.mark.parametrize("value", COMPAT, ids=repr)
+@pytest.mark.parametrize("value", COMPAT, ids=lambda value: re.sub(r" at 0x\w+", "", repr(value)))
 def test_classes_of_compat_come_back(value: Any) -> None:
     check_round_trip(value)
 

@@ -107,7 +107,8 @@ GIVEN: list[tuple[Any, list[float]]] = [
 @pytest.mark.parametrize(("schedule", "values"), GIVEN)
 def test_values_that_are_known(schedule: Any, values: list[float]) -> None:
     for k, value in enumerate(values, start=1):
-        assert schedule(at("iteration", k)) == pytest.approx(value, rel=1e-12, abs=1e-15)
+        clock = next(iter(schedule.clocks))
+        assert schedule(at(clock, k)) == pytest.approx(value, rel=1e-12, abs=1e-15)
 
 
 def test_the_closed_form_of_the_annealing_is_its_recursion() -> None:
@@ -250,7 +251,7 @@ def positional(**parameters: Any) -> list[list[Any]]:
 NOTHING = inspect.Parameter.empty
 CLOCK = [["clock", "KEYWORD_ONLY", "iteration"]]
 EPOCHS = positional(last_epoch=-1, verbose=False) + CLOCK
-LAST = positional(last_step=-1, verbose=False) + CLOCK
+LAST = [*positional(last_step=-1, verbose=False), ["clock", "KEYWORD_ONLY", "epoch"]]
 PLATEAU = {"mode": "min", "factor": 0.1, "patience": 10, "threshold": 0.0001, "threshold_mode": "rel", "cooldown": 0, "min_lr": 0}
 
 SIGNATURES: dict[str, list[list[Any]]] = {
@@ -542,19 +543,19 @@ def test_every_schedule_is_a_learning_rate_of_its_systems_optimizers(system: str
     for name in (name for name in SIGNATURES if name.startswith(system) and not name.endswith("LRScheduler")):
         weights = []
         schedule = make(name)
-        rates = [schedule(at("iteration", k)) for k in range(1, 9)]
+        rates = [schedule(up.OptimizationState(epoch=k, iteration=k)) for k in range(1, 9)]
         for rate in (schedule, lambda state, rates=rates: rates[state.iteration - 1]):
             weight = np.array([1.0, -2.0])
             update = up.get_updater(optimizer(rate), backend="numpy")
             for k in range(1, 9):
-                update.state.iteration = k
+                update.state.epoch = update.state.iteration = k
                 update("w", np.array([0.5, -1.0 / k]), weight)
             weights.append(weight)
         assert weights[0].tolist() == weights[1].tolist() != [1.0, -2.0]
 
 
 def test_a_step_of_gradient_descent_has_the_rate_of_its_step() -> None:
-    weight, update = np.zeros(1), up.get_updater(up.SGD(of.StepLR(0.5, 2, 0.5)), backend="numpy")
+    weight, update = np.zeros(1), up.get_updater(up.SGD(of.StepLR(0.5, 2, 0.5, clock="iteration")), backend="numpy")
     passed = []
     for _ in update.state.batches(range(4)):
         update("w", np.ones(1), weight)

@@ -627,7 +627,7 @@ BAD: list[tuple[Any, str]] = [
     (lambda: up.Muon(iterations=2.5), "Muon.iterations must be an integer of at least 0, got 2.5"),
     (lambda: up.Muon(polynomial=(1, 2)), r"Muon.polynomial must be three numbers, got \(1, 2\)"),
     (lambda: up.Muon(polynomial=3), "Muon.polynomial must be three numbers, got 3"),
-    (lambda: up.Muon(polynomial=(1, 2, "x")), "Muon.polynomial must be a real number"),
+    (lambda: up.Muon(polynomial=(1, 2, "x")), "Muon.polynomial must be a finite number"),
     (
         lambda: up.Muon(otherwise=up.Adam),
         r"Muon.otherwise must be an Optimizer, got <class 'updaters.optimizers.adam.Adam'> \(the class; call it\)",

@@ -2,8 +2,8 @@
 
 `lr_scheduler.StepLR(optimizer, 30)`, made after the optimizer, becomes `optim.SGD(lr_scheduler.StepLR(0.1, 30))`, with
 `from updaters.compat import oneflow as optim` and `from updaters.compat.oneflow import lr_scheduler`. There is no `step()`, but
-for `ReduceLROnPlateau`: the clock of the updater moves a schedule, with every update as in a graph, or by `clock="epoch"`, where
-`step()` came after each epoch, with every epoch. Steps count from 0, as there.
+for `ReduceLROnPlateau`: the clock of the updater moves a schedule, with every epoch as OneFlow's examples do, or with every
+update by `clock="iteration"`, as its graphs do and where `step()` came after each mini-batch. Steps count from 0, as there.
 
 `last_step` may be -1, for the clock says where a run stands, and `verbose` may be False.
 
@@ -38,7 +38,7 @@ __all__ = [
 
 @without_optimizer
 def CosineAnnealingLR(
-    lr: float, T_max: int, eta_min: float = 0.0, last_step: int = -1, verbose: bool = False, *, clock: Clock = "iteration"
+    lr: float, T_max: int, eta_min: float = 0.0, last_step: int = -1, verbose: bool = False, *, clock: Clock = "epoch"
 ) -> schedules.Delay:
     """OneFlow's CosineAnnealingLR.
 
@@ -47,7 +47,7 @@ def CosineAnnealingLR(
     Example:
         >>> from updaters.compat.oneflow import lr_scheduler
         >>> lr_scheduler.CosineAnnealingLR(0.1, 10)
-        Delay(Cosine(0.1, 10, periodic=True, clock='iteration'), 1)
+        Delay(Cosine(0.1, 10, periodic=True), 1)
     """
     check_run("CosineAnnealingLR", verbose, last_step=last_step)
     return zero_based(
@@ -60,7 +60,7 @@ def CosineAnnealingLR(
 
 @without_optimizer
 def CosineDecayLR(
-    lr: float, decay_steps: int, alpha: float = 0.0, last_step: int = -1, verbose: bool = False, *, clock: Clock = "iteration"
+    lr: float, decay_steps: int, alpha: float = 0.0, last_step: int = -1, verbose: bool = False, *, clock: Clock = "epoch"
 ) -> schedules.Delay:
     """OneFlow's CosineDecayLR.
 
@@ -69,7 +69,7 @@ def CosineDecayLR(
     Example:
         >>> from updaters.compat.oneflow import lr_scheduler
         >>> lr_scheduler.CosineDecayLR(0.5, 100, alpha=0.25)
-        Delay(Cosine(0.5, 100, end=0.125, clock='iteration'), 1)
+        Delay(Cosine(0.5, 100, end=0.125), 1)
     """
     check_run("CosineDecayLR", verbose, last_step=last_step)
     rate = base_rate(lr, "CosineDecayLR.lr")
@@ -81,14 +81,14 @@ def CosineDecayLR(
 
 @without_optimizer
 def ExponentialLR(
-    lr: float, gamma: float, last_step: int = -1, verbose: bool = False, *, clock: Clock = "iteration"
+    lr: float, gamma: float, last_step: int = -1, verbose: bool = False, *, clock: Clock = "epoch"
 ) -> schedules.Delay:
     """OneFlow's ExponentialLR.
 
     Example:
         >>> from updaters.compat.oneflow import lr_scheduler
         >>> lr_scheduler.ExponentialLR(0.1, 0.99)
-        Delay(Exp(0.1, gamma=0.99, clock='iteration'), 1)
+        Delay(Exp(0.1, gamma=0.99), 1)
     """
     check_run("ExponentialLR", verbose, last_step=last_step)
     rate = base_rate(lr, "ExponentialLR.lr")
@@ -97,7 +97,7 @@ def ExponentialLR(
 
 @without_optimizer
 def LambdaLR(
-    lr: float, lr_lambda: Callable[[int], Any], last_step: int = -1, verbose: bool = False, *, clock: Clock = "iteration"
+    lr: float, lr_lambda: Callable[[int], Any], last_step: int = -1, verbose: bool = False, *, clock: Clock = "epoch"
 ) -> Schedule:
     """OneFlow's LambdaLR.
 
@@ -106,7 +106,7 @@ def LambdaLR(
     Example:
         >>> from updaters.compat.oneflow import lr_scheduler
         >>> rate = lr_scheduler.LambdaLR(0.5, lambda step: 0.5**step)
-        >>> rate(up.OptimizationState(iteration=1)), rate(up.OptimizationState(iteration=2))
+        >>> rate(up.OptimizationState(epoch=1)), rate(up.OptimizationState(epoch=2))
         (0.5, 0.25)
     """
     check_run("LambdaLR", verbose, last_step=last_step)
@@ -118,14 +118,14 @@ def LambdaLR(
 @without_optimizer
 def MultiStepLR(
     lr: float, milestones: Sequence[int], gamma: float = 0.1, last_step: int = -1, verbose: bool = False, *,
-    clock: Clock = "iteration",
+    clock: Clock = "epoch",
 ) -> schedules.MultiStep:  # fmt: skip
     """OneFlow's MultiStepLR.
 
     Example:
         >>> from updaters.compat.oneflow import lr_scheduler
         >>> lr_scheduler.MultiStepLR(0.1, [30, 80])
-        MultiStep(0.1, (30, 80), clock='iteration')
+        MultiStep(0.1, (30, 80))
     """
     check_run("MultiStepLR", verbose, last_step=last_step)
     rate = base_rate(lr, "MultiStepLR.lr")
@@ -135,7 +135,7 @@ def MultiStepLR(
 @without_optimizer
 def PolynomialLR(
     lr: float, decay_batch: int, end_learning_rate: float = 0.0001, power: float = 1.0, cycle: bool = False,
-    last_step: int = -1, verbose: bool = False, *, clock: Clock = "iteration",
+    last_step: int = -1, verbose: bool = False, *, clock: Clock = "epoch",
 ) -> Schedule:  # fmt: skip
     """OneFlow's PolynomialLR.
 
@@ -145,7 +145,7 @@ def PolynomialLR(
     Example:
         >>> from updaters.compat.oneflow import lr_scheduler
         >>> rate = lr_scheduler.PolynomialLR(1.0, 4, end_learning_rate=0.0, cycle=True)
-        >>> [rate(up.OptimizationState(iteration=k)) for k in (1, 2, 3, 4, 5, 6)]
+        >>> [rate(up.OptimizationState(epoch=k)) for k in (1, 2, 3, 4, 5, 6)]
         [0.75, 0.75, 0.5, 0.25, 0.0, 0.375]
     """
     check_run("PolynomialLR", verbose, last_step=last_step)
@@ -188,14 +188,14 @@ def ReduceLROnPlateau(
 
 @without_optimizer
 def StepLR(
-    lr: float, step_size: int, gamma: float = 0.1, last_step: int = -1, verbose: bool = False, *, clock: Clock = "iteration"
+    lr: float, step_size: int, gamma: float = 0.1, last_step: int = -1, verbose: bool = False, *, clock: Clock = "epoch"
 ) -> schedules.Step:
     """OneFlow's StepLR.
 
     Example:
         >>> from updaters.compat.oneflow import lr_scheduler
         >>> lr_scheduler.StepLR(0.1, 30)
-        Step(0.1, 30, clock='iteration')
+        Step(0.1, 30)
     """
     check_run("StepLR", verbose, last_step=last_step)
     rate = base_rate(lr, "StepLR.lr")
