@@ -333,14 +333,6 @@ def test_a_schedule_is_a_frozen_value_and_a_pure_function_of_the_clock(name: str
         schedule(up.OptimizationState(epoch=4))
 
 
-def test_a_step_in_the_place_of_the_clock_is_an_error_that_says_so() -> None:
-    message = (
-        "ExponentialDecay must be called with the clock, an OptimizationState whose iteration is 1 more than the step, got 5"
-    )
-    with pytest.raises(TypeError, match=f"^{message}$"):
-        schedules.ExponentialDecay(0.1, 100, 0.9)(5)  # type: ignore[arg-type]  # wrong on purpose
-
-
 def test_numpys_numbers_are_shown_and_written_as_pythons() -> None:
     steps = schedules.PiecewiseConstantDecay(np.array([3, 9]), np.array([0.5, 0.25, 0.125]))
     assert repr(steps) == "PiecewiseConstantDecay((3, 9), (0.5, 0.25, 0.125))"

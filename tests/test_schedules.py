@@ -687,6 +687,14 @@ class TestNoise:
 PINNED = [0.17434671238578386, 1.0943969829067866, 0.2343441766361986, -0.5149378604178139]
 
 
+@pytest.mark.parametrize("schedule", [Fixed(0.1), Exp(0.1), 2 * Exp(0.1), Warmup(0.1, 2)], ids=repr)
+@pytest.mark.parametrize("state", [5, None, 0.5])
+def test_a_step_in_the_place_of_the_clock_is_an_error_that_says_so(schedule: Any, state: Any) -> None:
+    with pytest.raises(TypeError) as info:
+        schedule(state)
+    assert str(info.value) == f"{schedule!r} is a function of a clock, an OptimizationState, got {state!r}"
+
+
 def test_the_table_of_defaults_is_of_use() -> None:
     """What `repr` takes for a default is what there is without the argument."""
     for schedule in EVERY:

@@ -29,7 +29,11 @@ class Schedule:
     __array_ufunc__ = None  # a NumPy number on the left leaves the arithmetic to us
 
     def __call__(self, state: OptimizationState, /) -> float:
-        return self.at(state.epoch, state.iteration - state.held, state)
+        try:
+            epoch, iteration = state.epoch, state.iteration - state.held
+        except AttributeError:
+            raise TypeError(f"{self!r} is a function of a clock, an OptimizationState, got {state!r}") from None
+        return self.at(epoch, iteration, state)
 
     def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
         """The value where the counters stand at `epoch` and `iteration`, which is elsewhere than in `state` within a composition.

@@ -93,14 +93,6 @@ class KerasSchedule(Schedule):
     def _built(self, rule: type[S], /, **fields: Any) -> S:
         return build(rule, type(self).__name__, self.NAMES, **fields, clock=self.clock)
 
-    def __call__(self, state: OptimizationState, /) -> float:
-        if not hasattr(state, self.clock):
-            raise TypeError(
-                f"{type(self).__name__} must be called with the clock, an OptimizationState whose {self.clock} is 1 more than "
-                f"the step, got {state!r}"
-            )
-        return Schedule.__call__(self, state)
-
     def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
         return self.schedule.at(epoch, iteration, state)
 
