@@ -13,7 +13,7 @@ test: lint  ## every test that this machine can run
 
 lint: $(VENV)/dev.done  ## types, style
 	$(RUN) -m mypy
-	$(RUN) -m mypy --strict tests/typed_user.py examples
+	$(RUN) -m mypy --strict tests/typed_user.py examples docs
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
