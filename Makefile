@@ -20,6 +20,7 @@ lint: $(VENV)/dev.done  ## types, style
 bench: $(VENV)/dev.done  ## speed and memory against peers; PyTorch too where it is installed
 	$(RUN) benchmarks/cpu.py
 	$(RUN) benchmarks/rules.py
+	$(RUN) benchmarks/schedules.py
 
 gpu: $(VENV)/dev.done  ## the tests that need an NVIDIA GPU and CuPy
 	$(RUN) -m pytest -m gpu

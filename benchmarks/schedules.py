@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
@@ -136,7 +137,7 @@ def main() -> None:
     on, raw, notes = machine(), {}, []
     rows = [["schedule", "median", "x by hand", "torch", "x torch", "goal", "met?"]]
     for row in ROWS:
-        name = repr(row.schedule).split(" at 0x")[0]
+        name = re.sub(r"<function .*?>( at 0x\w+>)?", "f", repr(row.schedule))
         peers = {"ours": reading(row.schedule)}
         if row.by_hand:
             peers["by hand"] = reading(row.by_hand)
