@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from itertools import pairwise
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.random_schedules import schedules
 from updaters import OptimizationState, momentum
 from updaters.learning_rate import (
     Cosine,
@@ -33,6 +35,7 @@ from updaters.learning_rate import (
     Warmup,
     WarmupStableDecay,
 )
+from updaters.schedules import Schedule
 
 values = st.floats(1e-6, 10.0)
 shares = st.floats(0.0, 1.0)
@@ -168,6 +171,40 @@ def test_compositions_are_their_members_on_clocks_of_their_own(value: float, len
     assert read(Repeat(inner, length), 3 * length + 1 + t % length) == read(inner, 1 + t % length)
     assert read(Repeat(inner, length, times=2), length + t) == read(inner, t)
     assert read(Delay(inner, by), 1 + t % by) == [inner.curve(0)]
+
+
+clocks = st.builds(
+    OptimizationState, st.integers(1, 64), st.integers(1, 300), st.integers(1, 99), st.integers(100, 10**6), st.integers(0, 99)
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(schedules(), st.lists(clocks, min_size=2, max_size=5))
+def test_any_composition_is_a_pure_function_of_a_clock_that_it_leaves_alone(schedule: Schedule, states: list[Any]) -> None:
+    before, shown = copy.deepcopy((schedule, states)), repr(schedule)
+    there = [schedule(state) for state in states]
+    assert [schedule(state) for state in reversed(states)][::-1] == there
+    assert (schedule, states, repr(schedule)) == (*before, shown)
+    assert all(type(value) is float and math.isfinite(value) for value in there)
+    # What is held does not count, and neither does the batch.
+    for state, value in zip(states, there, strict=True):
+        epoch, iteration = state.epoch, state.iteration - state.held
+        assert schedule(OptimizationState(epoch=epoch, batch=7, iteration=iteration)) == value
+
+
+@settings(max_examples=150, deadline=None)
+@given(schedules("iteration"), st.integers(1, 60), st.integers(1, 200))
+def test_any_composition_may_be_composed_again(schedule: Schedule, by: int, t: int) -> None:
+    (value,) = read(schedule, t)
+    assert read(Sequence([0.5, schedule], [by], clock="iteration"), by + t) == [value]
+    assert read(Sequence([schedule, 0.5], [t], clock="iteration"), t) == [value]
+    assert read(Delay(schedule, by, clock="iteration"), by + t) == [value]
+    assert read(Warmup(schedule, by), by + t) == [value]
+    assert read(Repeat(schedule, t + by, clock="iteration"), 2 * (t + by) + t) == [value]
+    assert read(2 * schedule + 1, t) == [2 * value + 1]
+    assert read(schedule.clamp(0.25, 0.5), t) == [min(max(value, 0.25), 0.5)]
+    begun = read(Delay(schedule, by, clock="iteration"), 1)
+    assert read(Warmup(schedule, 2 * by), by) == pytest.approx([begun[0] / 2], rel=1e-14)
 
 
 @many
