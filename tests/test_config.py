@@ -450,6 +450,17 @@ def test_one_name_is_for_one_object() -> None:
     assert up.from_config({"version": 1, "type": "mine", "top": 0.5}) == Ramp(0.5)
 
 
+def test_a_method_is_its_objects() -> None:
+    first, second = Doubling(0.25), Doubling(0.5)
+    for _ in range(2):
+        up.register(first.at, name="doubling")
+    with pytest.raises(ValueError, match="free"):
+        up.register(second.at, name="doubling")
+    check_round_trip(up.SGD(first.at))
+    with pytest.raises(TypeError, match=r"config\.lr must be a registered function"):
+        up.to_config(up.SGD(second.at))
+
+
 def test_of_several_names_all_are_read_and_the_first_is_written() -> None:
     up.register(Ramp)
     up.register(Ramp, name="Slope")
@@ -471,8 +482,8 @@ def cell(t):
 """
 
 
-def run_cell(top: float) -> dict[str, Any]:
-    names: dict[str, Any] = {"__name__": "__main__"}
+def run_cell(top: float, module: str = "__main__") -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": module}
     exec(CELL.format(top=top), names)
     return names
 
@@ -490,6 +501,8 @@ def test_a_cell_that_is_run_again_takes_the_place_of_its_definitions() -> None:
     for old in (first["Cell"](), first["cell"]):
         with pytest.raises(TypeError, match="registered"):
             up.to_config(old)
+    with pytest.raises(ValueError, match="free"):
+        up.register(run_cell(0.75, "another")["Cell"])
     second["cell"].__qualname__ = "Cell"
     with pytest.raises(ValueError, match="free"):
         up.register(second["cell"], name="Cell")  # a function is no new definition of a class

@@ -10,7 +10,7 @@ import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache, partial
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, TypeVar, overload
 
 import attrs
@@ -127,7 +127,7 @@ def register(item: Any = None, /, *, name: str | None = None) -> Any:
     if name.startswith(RESERVED):
         raise ValueError(f"register(name=) must not begin as ours do, with {' or '.join(map(repr, RESERVED))}, got {name!r}")
     known = _types.get(name, _functions.get(name, item))
-    if known is not item:
+    if known != item:  # a method of an object is another at each asking, and equal
         if not _is_again(item, known):
             raise ValueError(f"register(name=) must be free, got {name!r}, the name of {known!r}")
         _names.pop(known, None)
@@ -138,10 +138,10 @@ def register(item: Any = None, /, *, name: str | None = None) -> Any:
 
 def _is_again(item: Any, known: Any) -> bool:
     """Whether one definition at the top level of a module, or in a class there, has been run twice."""
-    first, second = (
-        (isinstance(one, type), getattr(one, "__module__", None), getattr(one, "__qualname__", "<")) for one in (item, known)
-    )
-    return first == second and "<" not in first[2]  # of lambdas, and of what is in functions, there may be several
+    if not all(isinstance(one, (type, FunctionType)) for one in (item, known)):
+        return False  # of the methods of several objects there are several
+    first, second = ((isinstance(one, type), one.__module__, one.__qualname__) for one in (item, known))
+    return first == second and "<" not in item.__qualname__  # so there are of lambdas, and of what is in functions
 
 
 # The names of classes. Those that both namespaces of schedules have are written as learning_rate's.
