@@ -349,6 +349,8 @@ class Line:
     inner: Any
     steps: tuple[int, ...] = (1,)
     name: str = dataclasses.field(default="line", kw_only=True)
+    places: tuple[int, ...] = dataclasses.field(default_factory=tuple)
+    made: int = dataclasses.field(default=0, init=False)
 
     def __call__(self, state: up.OptimizationState, /) -> float:
         return float(self.inner(state)) * len(self.steps)
@@ -401,8 +403,11 @@ def test_classes_of_ones_own_come_back() -> None:
     ramp = Ramp(0.1 + 0.2, since=3)
     assert check_round_trip(ramp) == {"version": 1, "type": "Ramp", "top": 0.1 + 0.2, "since": 3}
     line = Line(Warmup(ramp, 10), steps=(1, 2))
-    assert check_round_trip(line)["steps"] == [1, 2]
+    assert list(check_round_trip(line)) == ["version", "type", "inner", "steps", "name", "places"]
     assert up.to_config(line)["type"] == "mine.Line"
+    assert up.from_config({"version": 1, "type": "mine.Line", "inner": 0.5}) == Line(0.5)
+    with pytest.raises(ValueError, match="^config.inner is missing, which mine.Line needs$"):
+        up.from_config({"version": 1, "type": "mine.Line"})
     check_round_trip(Rule(Curve(0.5) + line, extra=2.0, momentum=ramp, transforms=(Sign(2.0), transforms.LARC(ramp))))
 
 
@@ -471,6 +476,17 @@ def test_one_name_is_for_one_object() -> None:
     assert up.from_config({"version": 1, "type": "mine", "top": 0.5}) == Ramp(0.5)
 
 
+def test_a_method_is_its_objects() -> None:
+    first, second = Doubling(0.25), Doubling(0.5)
+    for _ in range(2):
+        up.register(first.at, name="doubling")
+    with pytest.raises(ValueError, match="free"):
+        up.register(second.at, name="doubling")
+    check_round_trip(up.SGD(first.at))
+    with pytest.raises(TypeError, match=r"config\.lr must be a registered function"):
+        up.to_config(up.SGD(second.at))
+
+
 def test_of_several_names_all_are_read_and_the_first_is_written() -> None:
     up.register(Ramp)
     up.register(Ramp, name="Slope")
@@ -492,8 +508,8 @@ def cell(t):
 """
 
 
-def run_cell(top: float) -> dict[str, Any]:
-    names: dict[str, Any] = {"__name__": "__main__"}
+def run_cell(top: float, module: str = "__main__") -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": module}
     exec(CELL.format(top=top), names)
     return names
 
@@ -511,6 +527,9 @@ def test_a_cell_that_is_run_again_takes_the_place_of_its_definitions() -> None:
     for old in (first["Cell"](), first["cell"]):
         with pytest.raises(TypeError, match="registered"):
             up.to_config(old)
+    with pytest.raises(ValueError, match="free"):
+        up.register(run_cell(0.75, "another")["Cell"])
+    second["cell"].__qualname__ = "Cell"
     with pytest.raises(ValueError, match="free"):
         up.register(second["cell"], name="Cell")  # a function is no new definition of a class
 
@@ -613,6 +632,7 @@ def unregistered(state: object) -> float:
         (0.1, TypeError, "config must be an optimizer, a schedule or a transform, got 0.1"),
         ((Fixed(0.1),), TypeError, "config must be an optimizer, a schedule or a transform, got (Fixed(0.1),)"),
         (None, TypeError, "config must be an optimizer, a schedule or a transform, got None"),
+        (tensorlayerx.ClipByGlobalNorm(5), TypeError, "config must be of a registered class, got ClipByGlobalNorm(clip_norm=5.0); give ClipByGlobalNorm a name with updaters.register"),
         (Sign(math.nan), ValueError, "config.scale must be finite, got nan"),
         (Sign(np.float32("inf")), ValueError, "config.scale must be finite, got np.float32(inf)"),
         (Sign([1.0]), TypeError, "config.scale must be a tuple, as which it would come back, got [1.0]"),

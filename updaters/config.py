@@ -10,7 +10,7 @@ import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache, partial
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, TypeVar, overload
 
 import attrs
@@ -127,7 +127,7 @@ def register(item: Any = None, /, *, name: str | None = None) -> Any:
     if name.startswith(RESERVED):
         raise ValueError(f"register(name=) must not begin as ours do, with {' or '.join(map(repr, RESERVED))}, got {name!r}")
     known = _types.get(name, _functions.get(name, item))
-    if known is not item:
+    if known != item:  # a method of an object is another at each asking, and equal
         if not _is_again(item, known):
             raise ValueError(f"register(name=) must be free, got {name!r}, the name of {known!r}")
         _names.pop(known, None)
@@ -138,10 +138,10 @@ def register(item: Any = None, /, *, name: str | None = None) -> Any:
 
 def _is_again(item: Any, known: Any) -> bool:
     """Whether one definition at the top level of a module, or in a class there, has been run twice."""
-    where = [
-        (isinstance(one, type), getattr(one, "__module__", None), getattr(one, "__qualname__", "<")) for one in (item, known)
-    ]
-    return where[0] == where[1] and "<" not in where[0][2]  # of lambdas, and of what is in functions, there may be several
+    if not all(isinstance(one, (type, FunctionType)) for one in (item, known)):
+        return False  # of the methods of several objects there are several
+    first, second = ((isinstance(one, type), one.__module__, one.__qualname__) for one in (item, known))
+    return first == second and "<" not in item.__qualname__  # so there are of lambdas, and of what is in functions
 
 
 # The names of classes. Those that both namespaces of schedules have are written as learning_rate's.
@@ -174,14 +174,9 @@ def _compat() -> dict[str, type]:
     """
     root = importlib.import_module("updaters.compat")
     modules = [importlib.import_module(found.name) for found in pkgutil.walk_packages(root.__path__, f"{root.__name__}.")]
-    kinds = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
-    return {
-        _compat_name(kind): kind
-        for kind in kinds
-        if kind.__module__.startswith(f"{root.__name__}.")
-        and attrs.has(kind)
-        and issubclass(kind, (Optimizer, LearningRateScheduler))
-    }
+    kinds = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
+    ours = {kind for kind in kinds if kind.__module__ in {module.__name__ for module in modules} and attrs.has(kind)}
+    return {_compat_name(kind): kind for kind in ours if issubclass(kind, (Optimizer, LearningRateScheduler))}
 
 
 def _compat_name(kind: type) -> str:
@@ -221,7 +216,7 @@ def _fields(kind: type) -> tuple[_Field, ...]:
             if field.init
         )
     shared = attrs.fields_dict(Optimizer) if issubclass(kind, Optimizer) else {}
-    found = sorted(attrs.fields(kind), key=lambda field: (field.kw_only, field.name in shared))
+    found = sorted(attrs.fields(kind), key=lambda field: field.name in shared)
     return tuple(_Field(str(field.alias), field.name, field.default is attrs.NOTHING) for field in found if field.init)
 
 
