@@ -194,7 +194,7 @@ GALLERY: dict[str, Sequence[Entry]] = {
             "Restarts without a jump, under a falling line.",
         ),
         Entry(
-            "NoisyLinearCosine(0.1, 100, initial_variance=0.05)",
+            "NoisyLinearCosine(0.1, 100, initial_variance=0.01)",
             "max(value · ((alpha + 1 - x + noise) · (1 + cos(2 · π · periods · x)) / 2 + beta), 0), x = min(T / length, 1)",
             "The same with noise, which is the same again at the same clock.",
             about="The noise is Gaussian, of variance `initial_variance / (1 + T)^variance_decay`.",
@@ -415,13 +415,14 @@ import updaters as up
 from updaters.learning_rate import Cosine, Warmup
 
 state = up.OptimizationState()
-update = up.get_updater(up.AdamW(lr=Warmup(Cosine(0.001, 20), 500), weight_decay=Cosine(0.1, 20)), state)
+rate = Warmup(Cosine(0.001, 20, end=1e-5), 500)
+update = up.get_updater(up.AdamW(rate, weight_decay=Cosine(0.1, 20, end=0.01)), state)
 
 for epoch in state.epochs(20):                # the clock counts epochs
     for batch in state.batches(range(100)):   # and iterations
         ...                                   # update.step(grads, weights)
 
-print(update.optimizer.lr(up.OptimizationState(epoch=10, iteration=1000)))      # 0.0005, at any clock of your choosing
+print(rate(up.OptimizationState(epoch=10, iteration=1000)))      # 0.000505, at any clock of your choosing
 ```
 
 - **T** is 1 during the first epoch or iteration. Fields in the pictures' calls that are lengths, such as `length`, `every`, `up` or
@@ -431,7 +432,10 @@ print(update.optimizer.lr(up.OptimizationState(epoch=10, iteration=1000)))      
   the tenth. A warm-up aims at the T = 0 of what comes after it. For a system whose first step has T = 0, write `Delay(curve, 1)`.
 - **What holds and steps counts units that are done**, T - 1: `Step`, `MultiStep`, `Piecewise`, staircases, restarts, and the boundaries
   of a `Sequence`. `Step(0.1, 30)` has 0.1 in epochs 1 to 30. These need no delay to agree with other systems.
-- **At its end a curve stays** where it is. Ends and floors are absolute values, not fractions.
+- **At its end a curve stays** where it is. Ends and floors are absolute values, not fractions. A curve by epochs is at its end for
+  the whole of its last epoch: with `end=0`, the last of 20 epochs of `Cosine(0.1, 20)` moves no weight. Give it an end, one epoch
+  more, or iterations.
+- **Look at the unit.** `Cosine(0.1, 10_000)` is one of 10,000 epochs; of updates, it has `clock="iteration"`.
 - **Any callable `state -> float` is as good**, in an optimizer and within compositions.
 - **Every numeric hyperparameter takes a schedule**: the learning rate, a momentum, betas, epsilon, the weight decay, a clip. A
   curve of `learning_rate` may stand in any of them; each checks what it is given.
@@ -478,17 +482,16 @@ A subclass of `Curve` is a function of T. It composes, is drawn and, where it is
 
 ```python
 from math import log1p
-from typing import Literal
 
 import attrs
 import updaters as up
-from updaters.schedules import Curve
+from updaters.schedules import Clock, Curve, driven_by, value_in
 
 @up.register(name="mine.Logarithmic")
 @attrs.frozen(repr=False)
 class Logarithmic(Curve):
-    value: float
-    clock: Literal["epoch", "iteration"] = attrs.field(default="epoch", kw_only=True)
+    value: float = value_in()
+    clock: Clock = driven_by("epoch")
 
     def curve(self, t: int) -> float:
         return self.value / (1 + log1p(t))

@@ -72,8 +72,9 @@ ROWS: dict[str, list[Row]] = {
         Row("CosineAnnealingWarmRestarts(0.1, 10, T_mult=2)", "CosineRestarts(0.1, 10, period_factor=2)"),
         Row(
             "CyclicLR(0.01, 0.1)",
-            "RateAndMomentum(Delay(Cyclic(0.01, 0.1, up=2000), 1), Delay(Cyclic(0.8, 0.9, up=2000), 1))",
-            "the momentum is the schedule's `momentum`, to be given to a field; there it is written into the optimizer",
+            "RateAndMomentum(Delay(Cyclic(0.01, 0.1, up=2000), 1), Delay(momentum.Cyclic(0.8, 0.9, up=2000), 1))",
+            "the momentum is the schedule's `momentum`, to be given to a field; there it is written into the optimizer. As Adam's beta1 its "
+            "bias correction goes by the product of the betas so far; there it is 1 less the last one to the power of t",
         ),
         Row("ExponentialLR(0.1, 0.9)", "Delay(Exp(0.1), 1)"),
         Row(
@@ -89,10 +90,10 @@ ROWS: dict[str, list[Row]] = {
         Row(
             "OneCycleLR(0.1, 101, pct_start=0.5, div_factor=10.0)",
             "RateAndMomentum(Delay(OneCycle(0.1, 100, rise=0.495, start=0.01), 1), "
-            "Delay(OneCycle(100, rise=0.495), 1))",
+            "Delay(momentum.OneCycle(100, rise=0.495), 1))",
             "after its end the rate stays; there it is outside the curve for one update, below 0 at times, and then an error. Where "
             "the rise takes a step or less, it begins at `max_lr`; there, beside the curve or with a division by 0. A rise "
-            "without a fall, and three phases of which the last has no time, are errors",
+            "without a fall, and three phases of which the last has no time, are errors. Momentum as with `CyclicLR`",
         ),
         Row("PolynomialLR(0.1)", "Delay(Polynomial(0.1, 5), 1)"),
         Row(
@@ -104,7 +105,7 @@ ROWS: dict[str, list[Row]] = {
         Row(
             "SequentialLR([LinearLR(0.1), StepLR(0.1, 30)], [5])",
             "Sequence((0.1 * Delay(Linear(0.3333333333333333, 5, end=1.0), 1), Step(0.1, 30)), (5,))",
-            "each schedule has a base rate of its own; a plateau or another `SequentialLR` may be among them",
+            "each schedule has a base rate of its own; a plateau or another `SequentialLR` may be among them. A momentum of one of them is not in what comes back",
         ),
         Row("StepLR(0.1, 30)", "Step(0.1, 30)"),
     ],

@@ -630,6 +630,7 @@ def unregistered(state: object) -> float:
         (Undecorated(), TypeError, "config must be of a registered class, got Undecorated(lr=0.001); give Undecorated a name with updaters.register"),
         (up.Adam, TypeError, "config must be a value, got <class 'updaters.optimizers.adam.Adam'> (the class; call it)"),
         (0.1, TypeError, "config must be an optimizer, a schedule or a transform, got 0.1"),
+        (up.get_updater(up.SGD(0.1)), TypeError, f"config must be an optimizer, a schedule or a transform, got {up.get_updater(up.SGD(0.1))!r}, which has one: give its `optimizer`"),
         ((Fixed(0.1),), TypeError, "config must be an optimizer, a schedule or a transform, got (Fixed(0.1),)"),
         (None, TypeError, "config must be an optimizer, a schedule or a transform, got None"),
         (tensorlayerx.ClipByGlobalNorm(5), TypeError, "config must be of a registered class, got ClipByGlobalNorm(clip_norm=5.0); give ClipByGlobalNorm a name with updaters.register"),

@@ -362,3 +362,98 @@ def test_keras_muon_scales_a_schedule() -> None:
     muon = keras.Muon(schedules.PiecewiseConstantDecay([0], [0.5, 0.25]), adam_lr_ratio=0.5)
     assert muon.otherwise is not None
     assert [muon.otherwise.at(up.OptimizationState(iteration=k)).lr for k in (1, 2)] == [0.25, 0.125]
+
+
+def test_a_schedule_by_epochs_says_so_to_compositions() -> None:
+    by_epochs = schedules.ExponentialDecay(1.0, 1, 0.5, clock="epoch")
+    assert up.learning_rate.Sequence([0.25, by_epochs], [3]).clock == "epoch"
+    assert up.learning_rate.Delay(by_epochs, 2)(up.OptimizationState(epoch=4)) == 0.5
+
+
+class Custom:
+    """A schedule of a user's, with a `get_config`."""
+
+    def __init__(self, rate: float = 1.0) -> None:
+        self.rate = rate
+
+    def get_config(self) -> dict[str, Any]:
+        return {"rate": self.rate}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Custom":
+        return cls(**config)
+
+
+def test_a_class_with_the_name_of_one_of_keras_is_not_taken_for_it() -> None:
+    namesake = type("ExponentialDecay", (Custom,), {})
+    written = schedules.serialize(namesake(0.5))
+    assert written["registered_name"] == "ExponentialDecay"
+    assert written["module"] == __name__
+    with pytest.raises(ValueError, match="config.class_name must be one of"):
+        schedules.deserialize(written)
+    assert type(schedules.deserialize(written, {"ExponentialDecay": namesake})) is namesake
+
+
+def test_the_registered_name_goes_before_the_class_name() -> None:
+    first, second = (type(name, (Custom,), {}) for name in ("First", "Second"))
+    written = {"class_name": "Second", "registered_name": "First", "module": "mine", "config": {"rate": 2.0}}
+    found = schedules.deserialize(written, {"First": first, "Second": second})
+    assert (type(found), found.rate) == (first, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("custom", "message"),
+    [
+        (5, "custom_objects must be a mapping from names to classes, got 5"),
+        ([Custom], f"custom_objects must be a mapping from names to classes, got {[Custom]!r}"),
+        ({"Custom": math.sqrt}, "custom_objects['Custom'] must be a class with a from_config, got <built-in function sqrt>"),
+    ],
+)
+def test_what_custom_objects_may_not_be(custom: Any, message: str) -> None:
+    with pytest.raises(TypeError) as info:
+        schedules.deserialize(schedules.serialize(Custom()), custom)
+    assert str(info.value) == message
+
+
+def test_the_keys_of_a_config_are_strings() -> None:
+    with pytest.raises(TypeError, match=r"^config.config must have strings as keys, got 1$"):
+        schedules.deserialize({"class_name": "ExponentialDecay", "config": {1: 2}})
+
+
+@pytest.mark.parametrize(
+    "make", [lambda rate: keras.Adam(learning_rate=rate), lambda rate: keras.SGD(rate), lambda rate: keras.Muon(rate)]
+)
+def test_a_schedule_that_is_called_with_a_step_is_refused_before_it_is_called(make: Callable[[Any], object]) -> None:
+    class OfKeras(Custom):
+        def __call__(self, step: int) -> float:
+            return 0.1
+
+    with pytest.raises(
+        TypeError, match="^learning_rate must be a number or a function of the clock, got .*, a function of a step: give"
+    ):
+        make(OfKeras())
+
+
+def test_warm_up_steps_may_be_a_float_that_is_whole() -> None:
+    whole = schedules.CosineDecay(0.0, 100, warmup_target=0.1, warmup_steps=10)
+    assert schedules.CosineDecay(0.0, 100, warmup_target=0.1, warmup_steps=10.0).schedule == whole.schedule
+    for steps in (2.5, -1.0, math.nan):
+        with pytest.raises((TypeError, ValueError), match="^CosineDecay.warmup_steps must be an integer of at least 0, got"):
+            schedules.CosineDecay(0.0, 100, warmup_target=0.1, warmup_steps=steps)
+
+
+@pytest.mark.parametrize("length", [3.6, 2.4, 1.1, 10 / 3, 0.7])
+@pytest.mark.parametrize("t_mul", [1.0, 2.0])
+def test_restarts_and_stairs_of_fractional_lengths_are_where_they_should_be(length: float, t_mul: float) -> None:
+    stairs = schedules.ExponentialDecay(1.0, length, 0.5, staircase=True)
+    for step in range(200):
+        assert stairs(up.OptimizationState(iteration=step + 1)) == 0.5 ** math.floor(step / length + 1e-9)
+    rates = schedules.CosineDecayRestarts(1.0, length, t_mul=t_mul)
+    begun, period = 0.0, length
+    for step in range(200):
+        while step / (begun + period) >= 1 - 1e-12:
+            begun, period = begun + period, period * t_mul
+        share = max(step - begun, 0.0) / period
+        assert rates(up.OptimizationState(iteration=step + 1)) == pytest.approx(math.cos(math.pi * share / 2) ** 2, abs=1e-9), (
+            step
+        )

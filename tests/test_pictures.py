@@ -89,6 +89,14 @@ def test_jumps_of_a_long_run_are_at_their_updates() -> None:
     assert found == [(jump, jump + 1) for jump in jumps]
 
 
+@pytest.mark.parametrize("first", [1, 117_310, 500_000, 998_000])
+def test_what_lasts_two_thousandths_of_a_long_run_is_seen(first: int) -> None:
+    spike = Sequence([0.1, 1.0, 0.1], [first, first + 2000], clock="iteration")
+    for epochs in (1, 100, 1000):
+        (line,) = Run(epochs, 10**6 // epochs).lines(spike)
+        assert max(line.values) == 1.0
+
+
 def test_the_clocks_of_a_picture_are_those_of_a_run() -> None:
     state, run = up.OptimizationState(), Run(3, 4)
     clocks = [copy.deepcopy(state) for _ in state.epochs(3) for _ in state.batches("abcd")]
@@ -159,6 +167,7 @@ def test_nothing_is_moved_by_drawing() -> None:
         (Exp(0.1), {"epochs": 2.5}, TypeError, "epochs must be an integer of at least 1, got 2.5"),
         (Exp(0.1), {"epochs": 1, "batches_per_epoch": 0}, ValueError, "batches_per_epoch must be an integer of at least 1, got 0"),
         (Exp, {"epochs": 1}, TypeError, f"what is drawn must be a finite number, a scheduler, an optimizer or a mapping of these, got {Exp!r} (the class; call it)"),
+        (up.get_updater(up.SGD()), {"epochs": 1}, TypeError, "what is drawn must be an optimizer or a scheduler, got Updater("),
         ("x", {"epochs": 1}, TypeError, "what is drawn must be a finite number, a scheduler, an optimizer or a mapping of these, got 'x' (str)"),
         (math.nan, {"epochs": 1}, ValueError, "what is drawn must be finite, got nan"),
         ({}, {"epochs": 1}, ValueError, "what is drawn must be one thing at least, got an empty mapping"),
@@ -265,6 +274,15 @@ def test_without_matplotlib_there_is_a_sketch(tmp_path: Path) -> None:
 CONFIG = json.dumps(up.to_config(up.SGD(Warmup(Cosine(0.1, 20), 50), momentum=0.9)))
 
 
+def test_a_file_may_begin_with_a_byte_order_mark_and_one_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mark.json").write_text(CONFIG, encoding="utf-8-sig")
+    assert run("-m", "updaters", "plot", str(tmp_path / "mark.json")).returncode == 0
+    (tmp_path / "wide.json").write_text(CONFIG, encoding="utf-16")
+    done = run("-m", "updaters", "plot", str(tmp_path / "wide.json"))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"python -m updaters: {tmp_path / 'wide.json'} is no JSON: ")
+
+
 def test_a_shell_draws_a_picture_or_a_sketch(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(CONFIG)
@@ -287,6 +305,12 @@ def test_a_shell_draws_a_picture_or_a_sketch(tmp_path: Path) -> None:
         (["plot", "there/is/none.json"], "", 1, "python -m updaters: [Errno 2] No such file or directory: 'there/is/none.json'"),
         (["plot", "-"], "{", 1, "python -m updaters: standard input is no JSON: "),
         (["plot", "-"], "[" * 99999, 1, "python -m updaters: standard input is no JSON: "),
+        (
+            ["plot", "-"],
+            '{"version": 1, "type": "learning_rate.Exp", "value": 0.1, "gamma": 1e9}',
+            1,
+            "what is drawn was asked of Exp(0.1, gamma=1000000000.0), called with OptimizationState(",
+        ),
         (["plot", "-"], "[1]", 1, "python -m updaters: config must be a mapping, got [1]"),
         (
             ["plot", "-"],

@@ -87,7 +87,7 @@ def test_what_counts_as_better(mode: Any, relative: bool, best: float, worse: fl
     assert (plateau.best, plateau.bad) == (better, 0)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, np.float32("nan"), np.array(math.nan)])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 10**400, np.float32("nan"), np.array(math.nan)])
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_metrics_that_are_not_finite_are_bad(bad: Any, mode: Any) -> None:
     plateau = Plateau(0.1, patience=1, mode=mode)
@@ -190,6 +190,7 @@ def test_what_it_remembers_can_be_read_and_put_back() -> None:
             "Plateau.reductions must be an integer of at least 0, got True",
         ),
         (None, TypeError, "Plateau.load_state_dict must be given a mapping, got None"),
+        ({1: 2}, ValueError, "Plateau.load_state_dict must be given best, bad, cooling, reductions, got 1"),
     ],
 )
 def test_what_cannot_be_put_back_changes_nothing(numbers: Any, error: type[Exception], message: str) -> None:
@@ -203,7 +204,7 @@ def test_what_cannot_be_put_back_changes_nothing(numbers: Any, error: type[Excep
     assert plateau.state_dict() == before
 
 
-@pytest.mark.parametrize("metric", ["1", None, True, 1j, [1.0], np.ones(2)], ids=repr)
+@pytest.mark.parametrize("metric", ["1", None, True, np.True_, np.array(True), 1j, [1.0], np.ones(2)], ids=repr)
 def test_what_is_no_metric_changes_nothing(metric: Any) -> None:
     plateau = Plateau(0.1)
     with pytest.raises(TypeError) as info:
@@ -212,7 +213,15 @@ def test_what_is_no_metric_changes_nothing(metric: Any) -> None:
     assert plateau.state_dict() == Plateau(0.1).state_dict()
 
 
-@pytest.mark.parametrize("metric", [1, np.float32(1), np.array(1.0), np.ones((1, 1)), np.int64(1)])
+class Tensor:
+    """An array of one as PyTorch has it, whose `size` is a method."""
+
+    shape = (1,)
+    size = staticmethod(lambda: (1,))
+    item = staticmethod(lambda: 1.0)
+
+
+@pytest.mark.parametrize("metric", [1, np.float32(1), np.array(1.0), np.ones((1, 1)), np.int64(1), Tensor()])
 def test_metrics_may_be_arrays_of_one(metric: Any) -> None:
     plateau = Plateau(0.1)
     plateau.observe(metric)

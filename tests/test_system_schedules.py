@@ -388,7 +388,7 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: of.StepLR(up.SGD(0.1), 30),
         TypeError,
-        "StepLR takes no optimizer: its place has the base rate, a number, unless other arguments have it; "
+        "StepLR takes no optimizer: its place has the base rate, a number; "
         "the schedule that comes back goes to the optimizer as its lr",
     ),
     (lambda: tlx.StepDecay(0.1, 30, 1.0), ValueError, "StepDecay.gamma must be in (0, 1), got 1.0"),
@@ -561,3 +561,13 @@ def test_a_step_of_gradient_descent_has_the_rate_of_its_step() -> None:
         update("w", np.ones(1), weight)
         passed.append(-weight.item())
     assert passed == [0.5, 1.0, 1.25, 1.5]
+
+
+def test_a_subclass_of_lrscheduler_is_a_value_that_composes() -> None:
+    rate = Halving(0.5, 2)
+    twin = pickle.loads(pickle.dumps(rate))
+    assert twin == rate == copy.deepcopy(rate)
+    assert hash(twin) == hash(rate)
+    assert rate != Halving(0.5, 3)
+    warmed = up.learning_rate.Warmup(rate, 4)
+    assert [warmed(at("iteration", k)) for k in (2, 4, 5, 7)] == [0.25, 0.5, 0.5, 0.25]

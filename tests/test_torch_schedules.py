@@ -201,7 +201,10 @@ class Optimizer:
 def test_an_optimizer_is_no_base_rate(name: str, optimizer: object) -> None:
     function = getattr(schedulers, name)
     for call in (lambda: function(optimizer), lambda: function(optimizer, 30), lambda: function(optimizer=optimizer)):
-        with pytest.raises(TypeError, match=f"^{name} takes no optimizer: its place has the base rate, a number"):
+        with pytest.raises(
+            TypeError,
+            match=f"^{name} takes no optimizer: (its place has the base rate, a number|it begins with \\w+); the schedule",
+        ):
             call()
 
 
@@ -465,3 +468,38 @@ def test_schedules_are_the_rate_and_the_momentum_of_an_optimizer() -> None:
 def test_schedules_are_subject_to_arithmetic() -> None:
     rate = (0.5 * schedulers.StepLR(0.5, 1, gamma=0.5) + 0.25).clamp(high=0.4)
     assert [rate(up.OptimizationState(epoch=k)) for k in (1, 2)] == [0.4, 0.375]
+
+
+def test_a_scale_of_cycles_counts_those_that_are_longer_one_way() -> None:
+    rate = schedulers.CyclicLR(0.0, 1.0, 2, 6, scale_fn=lambda cycle: 1 / cycle)
+    seen = [rate(up.OptimizationState(iteration=k)) for k in (3, 11, 19)]
+    assert seen == pytest.approx([1.0, 1 / 2, 1 / 3])
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda rate: torch.SGD(momentum=rate), "SGD.momentum"),
+        (lambda rate: torch.RMSprop(momentum=rate), "RMSprop.momentum"),
+        (lambda rate: torch.Adam(betas=(rate, 0.999)), r"Adam.betas\[0\]"),
+    ],
+)
+def test_a_rate_with_a_momentum_is_no_momentum(make: Callable[[Any], Any], name: str) -> None:
+    rate = schedulers.CyclicLR(0.1, 0.2)
+    with pytest.raises(
+        TypeError, match=f"^{name} must be a momentum, got RateAndMomentum.*, a rate whose momentum is its attribute"
+    ):
+        make(rate)
+    make(rate.momentum)
+
+
+def test_an_optimizer_is_no_base_rate_wherever_it_stands() -> None:
+    class Theirs:
+        param_groups: tuple[object, ...] = ()
+
+    with pytest.raises(TypeError, match="^StepLR.lr must be the base rate, not an optimizer"):
+        schedulers.StepLR(lr=Theirs(), step_size=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="^ChainedScheduler takes no optimizer: it begins with schedulers;"):
+        schedulers.ChainedScheduler([schedulers.StepLR(0.1, 3)], Theirs())  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="^MultiStepLR.milestones must be a sequence of integers, got b'ab'"):
+        schedulers.MultiStepLR(0.1, b"ab")

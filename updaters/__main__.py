@@ -18,8 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         what = updaters.from_config(_json(options.config))
         _draw(what, options)
-    except (OSError, ImportError, TypeError, ValueError) as error:
-        print(f"python -m updaters: {error}", file=sys.stderr)
+    except (ArithmeticError, ImportError, OSError, TypeError, ValueError) as error:
+        print("; ".join([f"python -m updaters: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return 1
     return 0
 
@@ -55,9 +55,8 @@ def _count(text: str) -> int:
 
 
 def _json(name: str) -> Any:
-    text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
     try:
-        return json.loads(text)
+        return json.loads(sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{'standard input' if name == '-' else name} is no JSON: {error}") from error
 

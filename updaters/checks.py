@@ -65,6 +65,14 @@ def number(value: object, name: str, interval: Interval, *, kinds: str = "", sou
     return result
 
 
+def scalar(value: Any) -> Any:
+    """The one number of an array of one, of any library that has `shape` and `item`; all else as it is."""
+    shape = getattr(value, "shape", None)
+    if shape is None or isinstance(value, numbers.Real) or not hasattr(value, "item"):
+        return value
+    return value.item() if math.prod(shape) == 1 else value
+
+
 def whole(value: object, name: str, least: int = 0) -> int:
     """`value` as an int of at least `least`."""
     result = integer(value)

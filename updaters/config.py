@@ -95,7 +95,8 @@ def register(item: Any = None, /, *, name: str | None = None) -> Any:
 
     Conventions:
         The same object may be given several names: each is read, and the first is written. A definition that is run again, as in
-        a cell of a notebook or a module that is reloaded, takes the place of the one before.
+        a cell of a notebook or a module that is reloaded, takes the place of the one before; a lambda, or what is defined in a
+        function, does not, since there may be several of the same name.
 
     Example:
         >>> import attrs
@@ -266,6 +267,10 @@ def _written(value: Any, path: str, depth: int) -> Any:
         return {"function": function}
     if isinstance(value, type):
         raise TypeError(f"{path} must be a value, got {value!r} (the class; call it)")
+    if isinstance(getattr(value, "optimizer", None), Optimizer):
+        raise TypeError(
+            f"{path} must be an optimizer, a schedule or a transform, got {value!r}, which has one: give its `optimizer`"
+        )
     if isinstance(value, list):
         raise TypeError(f"{path} must be a tuple, as which it would come back, got {value!r}")
     if callable(value) and not attrs.has(kind) and not dataclasses.is_dataclass(kind):

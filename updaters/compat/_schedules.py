@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from typing import ParamSpec, TypeVar
 
 from updaters.checks import NONNEGATIVE, integer, number
@@ -23,10 +24,11 @@ def without_optimizer(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def checked(*args: P.args, **options: P.kwargs) -> T:
-        if "optimizer" in options or (args and _is_optimizer(args[0])):
+        if "optimizer" in options or any(map(_is_optimizer, args)):
+            names = list(signature(function).parameters)
+            instead = "its place has the base rate, a number" if names[0] == "lr" else f"it begins with {names[0]}"
             raise TypeError(
-                f"{function.__name__} takes no optimizer: its place has the base rate, a number, unless other arguments have it; "
-                "the schedule that comes back goes to the optimizer as its lr"
+                f"{function.__name__} takes no optimizer: {instead}; the schedule that comes back goes to the optimizer as its lr"
             )
         return function(*args, **options)
 

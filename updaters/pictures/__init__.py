@@ -27,7 +27,7 @@ def plot(
 
     The values are those that each update of a run with `state.epochs` and `state.batches` would have. Of a run of more than
     2000 updates that many are read, most of them where a value moves: jumps are where they should be, and only what lasts
-    less than a thousandth of the run may be missed. Nothing is changed, no `Plateau` and no clock of yours.
+    less than two thousandths of the run may be missed. Nothing is changed, no `Plateau` and no clock of yours.
 
     Args:
         schedule: a schedule, any other scheduler, a number, an optimizer, or a mapping from labels to several.

@@ -130,6 +130,8 @@ def bounds(values: list[float]) -> tuple[float, float]:
 
 def _sources(what: Any, label: str, name: str) -> Iterator[tuple[str, str, Schedulable, str, Interval]]:
     """For each line: its panel and label, what is read, what an error calls it, and where it must lie."""
+    if isinstance(getattr(what, "optimizer", None), Optimizer):
+        raise TypeError(f"{name} must be an optimizer or a scheduler, got {what!r}, which has one: draw its `optimizer`")
     if isinstance(what, Optimizer):
         yield from _hyperparameters(what, label)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from math import isfinite
+from math import floor, isfinite
 from typing import Any
 
 import attrs
@@ -54,12 +54,12 @@ class Schedule:
             >>> up.learning_rate.Exp(0.1, gamma=0.5).clamp(low=0.02)(up.OptimizationState(epoch=9))
             0.02
         """
-        result = self
-        if low is not None:
-            result = Combination("maximum", result, schedulable(low, "clamp(low=)"))
-        if high is not None:
-            result = Combination("minimum", result, schedulable(high, "clamp(high=)"))
-        return result
+        low = None if low is None else schedulable(low, "clamp(low=)")
+        high = None if high is None else schedulable(high, "clamp(high=)")
+        if isinstance(low, float) and isinstance(high, float) and low > high:
+            raise ValueError(f"clamp(high=) must be at least low, {low!r}, got {high!r}")
+        result = self if low is None else Combination("maximum", self, low)
+        return result if high is None else Combination("minimum", result, high)
 
     def __add__(self, other: Schedulable) -> Schedule:
         return _combined("+", self, other)
@@ -118,18 +118,13 @@ def at(schedule: Schedulable, epoch: int, iteration: int, state: OptimizationSta
         return schedule.at(epoch, iteration, state)
     if not callable(schedule):
         return float(schedule)
-    if (epoch, iteration) != (state.epoch, state.iteration - state.held):  # at 1 at least, as in a clock that runs
-        state = attrs.evolve(state, epoch=max(epoch, min(state.epoch, 1)), iteration=max(iteration, 1), held=0)
-    return finite(schedule(state), lambda: f"the value of {schedule!r}")
-
-
-def finite(value: Any, name: Callable[[], str]) -> float:
-    """What another's function gave, as a float; a number, or an array of one that has no dimensions, of any library."""
+    if (epoch, iteration) != (state.epoch, state.iteration):  # at 1 at least, as in a clock that runs
+        epoch, iteration = max(epoch, min(state.epoch, 1)), max(iteration, min(state.iteration, 1))
+        state = OptimizationState(state.batch_size, epoch, state.batch, iteration, 0, state.unfinished)
+    value = schedule(state)
     if type(value) is float and isfinite(value):
         return value
-    if getattr(value, "ndim", None) == 0:
-        value = value.item() if hasattr(value, "item") else float(value)
-    return number(value, name(), FINITE)
+    return number(value, f"the value of {schedule!r}", FINITE)
 
 
 def clocks(*schedules: Schedulable) -> frozenset[Clock]:
@@ -152,6 +147,11 @@ def _check_operation(instance: object, attribute: attrs.Attribute[Any], value: o
         raise ValueError(f"{field_name(instance, attribute)} must be one of {wanted}, got {value!r}")
 
 
+def _check_divisor(instance: Combination, attribute: attrs.Attribute[Any], right: object) -> None:
+    if instance.operation == "/" and not callable(right) and right == 0:
+        raise ValueError(f"{field_name(instance, attribute)} must not be 0, by which {instance.left!r} is divided")
+
+
 @attrs.frozen(repr=False)
 class Combination(Schedule):
     """Two schedules, or a schedule and a number, in an operation: what arithmetic on schedules gives.
@@ -168,7 +168,7 @@ class Combination(Schedule):
 
     operation: str = attrs.field(validator=_check_operation)
     left: Schedulable = inner()
-    right: Schedulable = inner()
+    right: Schedulable = inner(validator=_check_divisor)
 
     def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
         operation = OPERATIONS[self.operation]
@@ -239,22 +239,26 @@ class Curve(Schedule):
         raise NotImplementedError(f"{type(self).__name__} has no curve")
 
     def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
-        t = epoch if self.clock == "epoch" else iteration
-        if t < 1:
-            check_started(self, self.clock, state)
-        return self.curve(t)
+        return self.curve(count(self, self.clock, epoch, iteration, state))
 
     @property
     def clocks(self) -> frozenset[Clock]:
         return frozenset((self.clock,))
 
 
-def check_started(schedule: object, clock: Clock, state: OptimizationState) -> None:
-    """Raise if the counter that drives `schedule` still stands at 0, where no value of it is in force yet.
+def count(schedule: object, clock: Clock, epoch: int, iteration: int, state: OptimizationState) -> int:
+    """The counter that drives `schedule`, which stands at 0 where a composition has it begin.
 
     Raises:
-        ValueError: it does; the message says how to start the clock.
+        ValueError: the clock itself still stands at 0, where no value is in force yet; the message says how to start it.
     """
+    t = epoch if clock == "epoch" else iteration
+    if t < 1:
+        _check_started(schedule, clock, state)
+    return t
+
+
+def _check_started(schedule: object, clock: Clock, state: OptimizationState) -> None:
     reading = state.epoch if clock == "epoch" else state.iteration - state.held
     if reading < 1:
         start = (
@@ -266,3 +270,12 @@ def check_started(schedule: object, clock: Clock, state: OptimizationState) -> N
             f"{schedule!r} has no value yet, for the clock's {clock} count stands at {reading}: {start}, "
             "where state is the OptimizationState that get_updater was given, or else update.state"
         )
+
+
+ROUNDING = 1e-9
+"""By how much a fractional length may miss a whole unit, as 3 * (200 / 6) misses 100."""
+
+
+def completed(units: int, period: float) -> int:
+    """How many periods fit into so many units."""
+    return units // period if isinstance(period, int) else floor(units / period + ROUNDING)

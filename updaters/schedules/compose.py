@@ -11,7 +11,7 @@ import attrs
 
 from updaters.checks import field_name
 from updaters.protocols import Schedulable
-from updaters.schedules.base import Schedule, at, check_started, clocks
+from updaters.schedules.base import Schedule, at, clocks, count
 from updaters.schedules.fields import Clock, inner, inners, moments, units, value_in
 from updaters.state import OptimizationState
 
@@ -48,8 +48,7 @@ class Warmup(Schedule):
     start: float = value_in(default=0.0, kw_only=True)
 
     def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
-        if iteration < 1:
-            check_started(self, "iteration", state)
+        count(self, "iteration", epoch, iteration, state)
         target = at(self.inner, epoch, max(iteration - self.iterations, 0), state)
         if iteration >= self.iterations:
             return target
@@ -69,12 +68,15 @@ def _clock(members: Callable[[Any], abc.Sequence[Schedulable]], begun_anew: int 
     """
 
     def find(instance: Any) -> Clock | None:
-        found = clocks(*members(instance)[begun_anew:]) or clocks(*members(instance))
+        shared = [counted for member in members(instance) if (counted := clocks(member))]
+        found = frozenset.intersection(*shared) if shared else frozenset[Clock]()
         return next(iter(found)) if len(found) == 1 else None
 
     def check(instance: object, attribute: attrs.Attribute[Any], clock: object) -> None:
         name = field_name(instance, attribute)
-        if clock not in ("epoch", "iteration"):
+        if clock is not None and clock not in ("epoch", "iteration"):
+            raise ValueError(f"{name} must be 'epoch' or 'iteration', got {clock!r}")
+        if clock is None:
             shown = ", ".join(map(repr, members(instance)))
             raise ValueError(f"{name} must be 'epoch' or 'iteration', which {shown} does not settle, got {clock!r}")
         for member in members(instance)[begun_anew:]:
@@ -96,13 +98,6 @@ def _moved(clock: Clock, t: int, schedule: Schedulable, epoch: int, iteration: i
     return at(schedule, t, iteration, state) if clock == "epoch" else at(schedule, epoch, t, state)
 
 
-def _count(clock: Clock, schedule: Schedule, epoch: int, iteration: int, state: OptimizationState) -> int:
-    t = epoch if clock == "epoch" else iteration
-    if t < 1:
-        check_started(schedule, clock, state)
-    return t
-
-
 def _check_count(instance: Sequence, attribute: attrs.Attribute[Any], boundaries: abc.Sequence[int]) -> None:
     if len(boundaries) != len(instance.schedules) - 1:
         raise ValueError(
@@ -118,11 +113,11 @@ class Sequence(Schedule):
         schedules: schedules, other schedulers, or numbers; those after the first count what the boundaries count.
         boundaries: after how many epochs or iterations each schedule but the last is replaced by the next,
             in increasing order.
-        clock: whether boundaries count epochs or iterations: what the schedules count, unless given.
+        clock: whether boundaries count epochs or iterations: what all the schedules count, unless given.
 
     Raises:
         TypeError, ValueError: a field is out of range; a schedule after the first counts something else than the
-            boundaries; all count nothing, and `clock` is not given; or, at a call, the counter still stands at 0.
+            boundaries; the schedules do not agree, and `clock` is not given; or, at a call, the counter still stands at 0.
 
     Conventions:
         The unit after a boundary is the next schedule's first, whose T is 1, as in PyTorch's `SequentialLR`. In
@@ -140,7 +135,7 @@ class Sequence(Schedule):
     clock: Clock = _clock(lambda sequence: sequence.schedules, begun_anew=1)
 
     def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
-        t = _count(self.clock, self, epoch, iteration, state)
+        t = count(self, self.clock, epoch, iteration, state)
         which = bisect_right(self.boundaries, t - 1)
         begun = self.boundaries[which - 1] if which else 0
         return _moved(self.clock, t - begun, self.schedules[which], epoch, iteration, state)
@@ -177,7 +172,7 @@ class Delay(Schedule):
     clock: Clock = _clock(_inner)
 
     def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
-        t = _count(self.clock, self, epoch, iteration, state)
+        t = count(self, self.clock, epoch, iteration, state)
         return _moved(self.clock, max(t - self.by, 0), self.inner, epoch, iteration, state)
 
     @property
@@ -211,7 +206,7 @@ class Repeat(Schedule):
     clock: Clock = _clock(_inner)
 
     def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:
-        t = _count(self.clock, self, epoch, iteration, state)
+        t = count(self, self.clock, epoch, iteration, state)
         done = max(t - 1, 0) // self.period
         if self.times is not None:
             done = min(done, self.times - 1)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from math import cos, pi
+from math import ceil, cos, log1p, pi
 from random import Random
 from statistics import NormalDist
 
 import attrs
 
 from updaters.checks import AT_LEAST_ONE, flag
-from updaters.schedules.base import Curve
+from updaters.schedules.base import ROUNDING, Curve, completed
 from updaters.schedules.fields import Clock, driven_by, length, units, value_in
 
 
@@ -70,10 +70,10 @@ class CosineRestarts(Curve):
         ValueError: a field is out of range; or, at a call, the counter still stands at 0.
 
     Conventions:
-        The first unit of each period has its peak, as in all systems, and the floor itself is never reached. Periods
-        are added up and compared, so that each restart is where it should be; Keras and OneFlow find it by a logarithm,
-        and rounding makes some of theirs a unit late. Periods are equal unless told otherwise, as in PyTorch; Keras doubles
-        them, and its `alpha` is a fraction of the rate.
+        The first unit of each period has its peak, as in all systems, and the floor itself is never reached. Each restart
+        is where the periods before it add up to; Keras and OneFlow go by a logarithm alone, and rounding makes some of theirs a
+        unit late. Periods are equal unless told otherwise, as in PyTorch; Keras doubles them, and its `alpha` is a fraction
+        of the rate.
 
     References:
         Loshchilov and Hutter, "SGDR: Stochastic gradient descent with warm restarts", 2017.
@@ -92,16 +92,26 @@ class CosineRestarts(Curve):
     clock: Clock = driven_by("epoch")
 
     def curve(self, t: int) -> float:
-        done: float = max(t - 1, 0)
-        period, restarts = self.period, 0.0
+        done = max(t - 1, 0)
+        restarts = self._restarts(done)
+        height: float = (self.value - self.floor) * self.peak_factor**restarts
+        period: float = self.period * self.period_factor**restarts
+        return self.floor + height * _falling(max(done - self._begun(restarts), 0.0) / period)
+
+    def _restarts(self, done: int) -> int:
         if self.period_factor == 1:
-            restarts, done = divmod(done, period)
-        while done >= period:
-            done -= period
-            period *= self.period_factor
-            restarts += 1
-        peak: float = (self.value - self.floor) * self.peak_factor**restarts
-        return self.floor + peak * _falling(done / period)
+            return completed(done, self.period)
+        growth = self.period_factor - 1
+        guess = int(log1p(done * growth / self.period) / log1p(growth))
+        return guess + (self._begun(guess + 1) <= done + ROUNDING) - (self._begun(guess) > done + ROUNDING)
+
+    def _begun(self, restarts: int) -> float:
+        """How many units are done at a restart, exactly where periods and their factor are whole."""
+        if self.period_factor == 1:
+            return restarts * self.period
+        grown: float = self.period_factor**restarts - 1
+        growth = self.period_factor - 1
+        return self.period * (grown // growth if isinstance(self.period_factor, int) else grown / growth)
 
 
 @attrs.frozen(repr=False)
@@ -152,7 +162,7 @@ class NoisyLinearCosine(LinearCosine):
     """`LinearCosine` with Gaussian noise on the line, of variance `initial_variance / (1 + T)**variance_decay`.
 
     T does not grow beyond `length`. A value that the noise would make negative is 0. The noise is a function of
-    `seed` and T alone, so that the same clock has the same noise, in another run too.
+    `seed` and T alone, so that the same clock has the same noise, in another run too, and rests with the curve.
 
     Attributes:
         value: the unit of the curve.
@@ -185,9 +195,9 @@ class NoisyLinearCosine(LinearCosine):
     seed: int = units(default=0, kw_only=True)
 
     def curve(self, t: int) -> float:
+        t = min(t, ceil(self.length))
         variance: float = self.initial_variance / (1.0 + min(t, self.length)) ** self.variance_decay
-        # The high half of a product would do as a hash; this stream is promised to be the same in all versions of Python.
-        uniform = (Random((self.seed << 64) + t).getrandbits(52) + 0.5) / 2**52
+        uniform = max(Random((self.seed << 64) + t).random(), 2**-54)  # promised to be the same in all versions of Python
         return max(self._curve(t, NormalDist().inv_cdf(uniform) * variance**0.5), 0.0)
 
 

@@ -7,7 +7,7 @@ from math import exp
 import attrs
 
 from updaters.checks import POSITIVE, flag
-from updaters.schedules.base import Curve
+from updaters.schedules.base import Curve, completed
 from updaters.schedules.fields import Clock, driven_by, length, units, value_in
 
 
@@ -121,4 +121,4 @@ class Inv(Curve):
 
 def _elapsed(t: int, every: float, staircase: bool) -> float:
     """How many times `every` units have passed at the t-th one, completed ones alone in a staircase."""
-    return max(t - 1, 0) // every if staircase else max(t, 0) / every
+    return completed(max(t - 1, 0), every) if staircase else max(t, 0) / every

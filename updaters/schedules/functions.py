@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any, Literal
 
 import attrs
 
-from updaters.schedules.base import Curve, finite
+from updaters.checks import FINITE, number, scalar
+from updaters.schedules.base import Curve
 from updaters.schedules.fields import Clock, driven_by, function, units, value_in
 
 
@@ -83,4 +85,7 @@ def per_step(function: Callable[[int], Any], *, first: Literal[0, 1] = 0, clock:
 
 
 def _value(function: Callable[[int], Any], step: int) -> float:
-    return finite(function(step), lambda: f"{function!r} at {step}")
+    value = function(step)
+    if type(value) is float and isfinite(value):
+        return value
+    return number(scalar(value), f"{function!r} at {step}", FINITE)

@@ -45,6 +45,9 @@ class Cyclic(Curve):
     gamma: float = value_in(POSITIVE, default=1.0, kw_only=True)
     clock: Clock = driven_by("iteration")
 
+    def __repr__(self) -> str:
+        return f"momentum.{super().__repr__()}"
+
     def curve(self, t: int) -> float:
         return self.high - (self.high - self.low) * height(t, self.up, self.down, self.mode, self.gamma)
 
@@ -86,6 +89,9 @@ class OneCycle(Curve):
     shape: Literal["cosine", "linear"] = choice("cosine", "linear", default="cosine")
     three_phase: bool = flag(False)
     clock: Clock = driven_by("iteration")
+
+    def __repr__(self) -> str:
+        return f"momentum.{super().__repr__()}"
 
     def curve(self, t: int) -> float:
         return one_cycle(t / self.length, self.rise, self.three_phase, self.shape, self.high, self.low, self.high)

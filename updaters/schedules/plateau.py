@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import attrs
 
-from updaters.checks import FINITE, INSIDE_UNIT, choice, flag, number, whole
+from updaters.checks import FINITE, INSIDE_UNIT, choice, flag, number, scalar, whole
 from updaters.protocols import Schedulable
 from updaters.schedules.base import Schedule, at, clocks
 from updaters.schedules.fields import Clock, inner, units, value_in
@@ -26,6 +26,8 @@ class Plateau(Schedule):
 
     `observe(metric)` after each epoch, or at any other time of your choosing, is the only thing that moves it. Reading it changes
     nothing: it gives `inner * factor**reductions`, and not below `floor` on that account.
+
+    What it remembers is not among its fields: `attrs.evolve` gives one that remembers nothing.
 
     A metric is better than the best so far if it is beyond it by more than the threshold. After more than `patience` metrics
     in a row that are not, there is a reduction; the `cooldown` ones after it are not held against it.
@@ -75,7 +77,7 @@ class Plateau(Schedule):
     cooling: int = _remembered(0)
     reductions: int = _remembered(0)
 
-    def observe(self, metric: float) -> None:
+    def observe(self, metric: Any) -> None:
         """Take a new metric into account; a number, or an array of one, in which NaN and infinity are bad.
 
         Raises:
@@ -123,7 +125,9 @@ class Plateau(Schedule):
         if not isinstance(numbers, Mapping):
             raise TypeError(f"{name}.load_state_dict must be given a mapping, got {numbers!r}")
         if numbers.keys() != self.state_dict().keys():
-            raise ValueError(f"{name}.load_state_dict must be given {', '.join(self.state_dict())}, got {', '.join(numbers)}")
+            raise ValueError(
+                f"{name}.load_state_dict must be given {', '.join(self.state_dict())}, got {', '.join(map(str, numbers))}"
+            )
         best = numbers["best"]
         self._remember(
             None if best is None else number(best, f"{name}.best", FINITE),
@@ -136,8 +140,10 @@ class Plateau(Schedule):
 
 
 def _metric(metric: Any, name: str) -> float:
-    if getattr(metric, "size", None) == 1 and not isinstance(metric, Real):
-        metric = metric.item()
-    if isinstance(metric, Real) and not isinstance(metric, bool) and not math.isfinite(metric):
-        return float(metric)
+    metric = scalar(metric)
+    if isinstance(metric, Real) and not isinstance(metric, bool):
+        try:
+            return float(metric)
+        except OverflowError:
+            return math.inf
     return number(metric, name, FINITE)

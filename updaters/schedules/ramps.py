@@ -7,7 +7,7 @@ from math import ceil
 import attrs
 
 from updaters.checks import flag
-from updaters.schedules.base import Curve
+from updaters.schedules.base import ROUNDING, Curve
 from updaters.schedules.fields import Clock, driven_by, length, value_in
 
 
@@ -77,6 +77,6 @@ class Polynomial(Curve):
     clock: Clock = driven_by("epoch")
 
     def curve(self, t: int) -> float:
-        whole = self.length * max(ceil(t / self.length), 1) if self.cycle else self.length
-        left: float = max(1.0 - t / whole, 0.0) ** self.power  # rounding may put the end of a fractional cycle before t
+        whole = self.length * max(ceil(t / self.length - ROUNDING), 1) if self.cycle else self.length
+        left: float = max(1.0 - t / whole, 0.0) ** self.power
         return (self.value - self.end) * left + self.end

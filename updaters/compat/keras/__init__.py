@@ -31,7 +31,7 @@ from updaters.checks import BELOW_ONE, POSITIVE, flag, number
 from updaters.compat._arguments import build, doubled, negated, not_yet, refuse, switch, unless_zero
 from updaters.compat.keras import schedules as schedules
 from updaters.protocols import Schedulable
-from updaters.schedules.base import Combination
+from updaters.schedules.base import Combination, Schedule
 from updaters.transforms import ClipByNorm
 
 __all__ = [
@@ -61,6 +61,16 @@ INSTEAD = {
     "loss_scale_factor": "divide the gradients before the update",
     "gradient_accumulation_steps": "update with the mean of several gradients",
 }
+
+
+def _rate(learning_rate: Schedulable) -> Schedulable:
+    """The learning rate, which is not one of Keras's own schedules: these are called with a step."""
+    if hasattr(type(learning_rate), "get_config") and not isinstance(learning_rate, Schedule):
+        raise TypeError(
+            f"learning_rate must be a number or a function of the clock, got {learning_rate!r}, a function of a step: give "
+            "updaters.learning_rate.per_step(it), or schedules.deserialize(keras.optimizers.schedules.serialize(it))"
+        )
+    return learning_rate
 
 
 def _shared(
@@ -116,7 +126,7 @@ def SGD(
     )  # fmt: skip
     kept = unless_zero(momentum)
     return build(
-        rules.SGD, "SGD", NAMES, lr=learning_rate, momentum=kept,
+        rules.SGD, "SGD", NAMES, lr=_rate(learning_rate), momentum=kept,
         nesterov=switch(nesterov, "SGD.nesterov") and kept is not None, **shared,
     )  # fmt: skip
 
@@ -142,7 +152,7 @@ def RMSprop(
         loss_scale_factor, gradient_accumulation_steps, name,
     )  # fmt: skip
     return build(
-        rules.RMSProp, "RMSprop", NAMES, lr=learning_rate, rho=rho, momentum=unless_zero(momentum), epsilon=epsilon,
+        rules.RMSProp, "RMSprop", NAMES, lr=_rate(learning_rate), rho=rho, momentum=unless_zero(momentum), epsilon=epsilon,
         epsilon_inside=True, centered=centered, **shared,
     )  # fmt: skip
 
@@ -168,7 +178,7 @@ def Adam(
         loss_scale_factor, gradient_accumulation_steps, name,
     )  # fmt: skip
     return build(
-        rules.Adam, "Adam", NAMES, lr=learning_rate, beta1=beta_1, beta2=beta_2, epsilon=epsilon, epsilon_hat=True,
+        rules.Adam, "Adam", NAMES, lr=_rate(learning_rate), beta1=beta_1, beta2=beta_2, epsilon=epsilon, epsilon_hat=True,
         amsgrad=amsgrad, **shared,
     )  # fmt: skip
 
@@ -194,7 +204,7 @@ def AdamW(
     if weight_decay is None:
         raise TypeError("AdamW.weight_decay must be a number or a scheduler, got None; the rule without one is Adam")
     return build(
-        rules.AdamW, "AdamW", NAMES, lr=learning_rate, beta1=beta_1, beta2=beta_2, epsilon=epsilon, epsilon_hat=True,
+        rules.AdamW, "AdamW", NAMES, lr=_rate(learning_rate), beta1=beta_1, beta2=beta_2, epsilon=epsilon, epsilon_hat=True,
         amsgrad=amsgrad, **shared,
     )  # fmt: skip
 
@@ -219,7 +229,7 @@ def Adadelta(
         loss_scale_factor, gradient_accumulation_steps, name,
     )  # fmt: skip
     return build(
-        rules.Adadelta, "Adadelta", NAMES, lr=learning_rate, rho=rho, epsilon=epsilon, **shared,
+        rules.Adadelta, "Adadelta", NAMES, lr=_rate(learning_rate), rho=rho, epsilon=epsilon, **shared,
     )  # fmt: skip
 
 
@@ -243,7 +253,7 @@ def Adagrad(
         loss_scale_factor, gradient_accumulation_steps, name,
     )  # fmt: skip
     return build(
-        rules.Adagrad, "Adagrad", NAMES | {"initial_accumulator": "initial_accumulator_value"}, lr=learning_rate,
+        rules.Adagrad, "Adagrad", NAMES | {"initial_accumulator": "initial_accumulator_value"}, lr=_rate(learning_rate),
         initial_accumulator=initial_accumulator_value, epsilon=epsilon, epsilon_inside=True, **shared,
     )  # fmt: skip
 
@@ -268,7 +278,7 @@ def Adamax(
         loss_scale_factor, gradient_accumulation_steps, name,
     )  # fmt: skip
     return build(
-        rules.Adamax, "Adamax", NAMES, lr=learning_rate, beta1=beta_1, beta2=beta_2, epsilon=epsilon, **shared,
+        rules.Adamax, "Adamax", NAMES, lr=_rate(learning_rate), beta1=beta_1, beta2=beta_2, epsilon=epsilon, **shared,
     )  # fmt: skip
 
 
@@ -295,7 +305,7 @@ def Adafactor(
     )  # fmt: skip
     switch(relative_step, "Adafactor.relative_step")
     return build(
-        rules.Adafactor, "Adafactor", NAMES | {"epsilon1": "epsilon_1", "epsilon2": "epsilon_2"}, lr=learning_rate,
+        rules.Adafactor, "Adafactor", NAMES | {"epsilon1": "epsilon_1", "epsilon2": "epsilon_2"}, lr=_rate(learning_rate),
         decay_rate=negated(beta_2_decay, "Adafactor.beta_2_decay"), epsilon1=epsilon_1, epsilon2=epsilon_2,
         clip_threshold=clip_threshold, **shared,
     )  # fmt: skip
@@ -322,7 +332,7 @@ def Nadam(
         loss_scale_factor, gradient_accumulation_steps, name,
     )  # fmt: skip
     return build(
-        rules.Nadam, "Nadam", NAMES, lr=learning_rate, beta1=beta_1, beta2=beta_2, epsilon=epsilon, momentum_decay=1.0,
+        rules.Nadam, "Nadam", NAMES, lr=_rate(learning_rate), beta1=beta_1, beta2=beta_2, epsilon=epsilon, momentum_decay=1.0,
         **shared,
     )  # fmt: skip
 
@@ -350,7 +360,7 @@ def Ftrl(
     )  # fmt: skip
     return build(
         rules.Ftrl, "Ftrl", NAMES | {"initial_accumulator": "initial_accumulator_value", "l1": "l1_regularization_strength"},
-        lr=learning_rate, power=negated(learning_rate_power, "Ftrl.learning_rate_power"),
+        lr=_rate(learning_rate), power=negated(learning_rate_power, "Ftrl.learning_rate_power"),
         initial_accumulator=initial_accumulator_value, l1=l1_regularization_strength,
         l2=doubled(l2_regularization_strength, "Ftrl.l2_regularization_strength"),
         l2_shrinkage=doubled(l2_shrinkage_regularization_strength, "Ftrl.l2_shrinkage_regularization_strength"), beta=beta,
@@ -376,7 +386,7 @@ def Lion(
         loss_scale_factor, gradient_accumulation_steps, name,
     )  # fmt: skip
     return build(
-        rules.Lion, "Lion", NAMES, lr=learning_rate, beta1=beta_1, beta2=beta_2, **shared,
+        rules.Lion, "Lion", NAMES, lr=_rate(learning_rate), beta1=beta_1, beta2=beta_2, **shared,
     )  # fmt: skip
 
 
@@ -400,7 +410,7 @@ def Lamb(
         loss_scale_factor, gradient_accumulation_steps, name,
     )  # fmt: skip
     return build(
-        rules.LAMB, "Lamb", NAMES, lr=learning_rate, beta1=beta_1, beta2=beta_2, epsilon=epsilon, **shared,
+        rules.LAMB, "Lamb", NAMES, lr=_rate(learning_rate), beta1=beta_1, beta2=beta_2, epsilon=epsilon, **shared,
     )  # fmt: skip
 
 
@@ -472,14 +482,14 @@ def Muon(
     strength = unless_zero(adam_weight_decay)
     names = {"beta1": "adam_beta_1", "beta2": "adam_beta_2", "weight_decay": "adam_weight_decay"}
     adam = build(
-        rules.Adam, "Muon", NAMES | names, lr=learning_rate, beta1=adam_beta_1, beta2=adam_beta_2, epsilon=epsilon,
+        rules.Adam, "Muon", NAMES | names, lr=_rate(learning_rate), beta1=adam_beta_1, beta2=adam_beta_2, epsilon=epsilon,
         epsilon_hat=True, **shared | {"weight_decay": strength},
     )  # fmt: skip
     if ratio != 1:
         of_the_other = None if strength is None else Combination("/", strength, ratio)
         adam = attrs.evolve(adam, lr=Combination("*", ratio, learning_rate), weight_decay=of_the_other)
     return build(
-        MuonOfPaths, "Muon", NAMES | {"iterations": "ns_steps", "polynomial": "muon_a, muon_b, muon_c"}, lr=learning_rate,
+        MuonOfPaths, "Muon", NAMES | {"iterations": "ns_steps", "polynomial": "muon_a, muon_b, muon_c"}, lr=_rate(learning_rate),
         momentum=kept, nesterov=nesterov, otherwise=adam, scale="none" if rms_rate is None else "rms",
         rms_rate=0.0 if rms_rate is None else rms_rate, polynomial=(muon_a, muon_b, muon_c), iterations=ns_steps,
         epsilon=(1 - kept) * 1e-7, exclude_layers=excluded, exclude_embeddings=exclude_embeddings, **shared,

@@ -26,6 +26,7 @@ import numpy as np
 from updaters import learning_rate as curves
 from updaters.checks import NONNEGATIVE, number, whole
 from updaters.compat._arguments import build, lasting
+from updaters.compat._schedules import zero_based
 from updaters.schedules.base import Schedule
 from updaters.schedules.fields import Clock, driven_by
 from updaters.state import OptimizationState
@@ -58,6 +59,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_plain, value))
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _whole(steps: float, name: str) -> int:
+    """Steps as an int, which may come as a float."""
+    return whole(int(steps) if isinstance(steps, float) and steps >= 0 and steps.is_integer() else steps, name)
 
 
 def _name(unless_given: str | None) -> Any:
@@ -151,7 +157,7 @@ class ExponentialDecay(KerasSchedule):
         curve = self._built(
             curves.Exp, value=self.initial_learning_rate, gamma=self.decay_rate, every=self.decay_steps, staircase=self.staircase
         )
-        return curve if self.staircase else curves.Delay(curve, 1)
+        return curve if self.staircase else zero_based(curve)
 
 
 @attrs.frozen(repr=False)
@@ -179,7 +185,7 @@ class InverseTimeDecay(KerasSchedule):
             curves.Inv, value=self.initial_learning_rate, gamma=self.decay_rate, power=1, every=self.decay_steps,
             staircase=self.staircase,
         )  # fmt: skip
-        return curve if self.staircase else curves.Delay(curve, 1)
+        return curve if self.staircase else zero_based(curve)
 
 
 @attrs.frozen(repr=False)
@@ -242,7 +248,7 @@ class PolynomialDecay(KerasSchedule):
             curves.Polynomial, value=self.initial_learning_rate, length=self.decay_steps, end=self.end_learning_rate,
             power=self.power, cycle=self.cycle,
         )  # fmt: skip
-        return curves.Delay(curve, 1)
+        return zero_based(curve)
 
 
 @attrs.frozen(repr=False)
@@ -264,21 +270,21 @@ class CosineDecay(KerasSchedule):
     alpha: float = 0.0
     name: str | None = _name("CosineDecay")
     warmup_target: float | None = None
-    warmup_steps: int = 0
+    warmup_steps: float = 0
     clock: Clock = driven_by("iteration")
     schedule: Schedule = _ours()
 
     def _made(self) -> Schedule:
         initial = number(self.initial_learning_rate, "CosineDecay.initial_learning_rate", NONNEGATIVE)
-        warm = whole(self.warmup_steps, "CosineDecay.warmup_steps")
+        warm = _whole(self.warmup_steps, "CosineDecay.warmup_steps")
         peak = initial
         if self.warmup_target is not None:
             peak = number(self.warmup_target, "CosineDecay.warmup_target", NONNEGATIVE)
         end = peak * number(self.alpha, "CosineDecay.alpha", NONNEGATIVE)
-        fall = curves.Delay(self._built(curves.Cosine, value=peak, length=self.decay_steps, end=end), 1)
+        fall = zero_based(self._built(curves.Cosine, value=peak, length=self.decay_steps, end=end))
         if self.warmup_target is None or not warm:
             return fall
-        rise = curves.Delay(self._built(curves.Linear, value=initial, length=warm, end=peak), 1)
+        rise = zero_based(self._built(curves.Linear, value=initial, length=warm, end=peak))
         return curves.Sequence((rise, fall), (warm,))
 
 
@@ -342,7 +348,7 @@ class LinearCosineDecay(KerasSchedule):
             curves.LinearCosine, value=self.initial_learning_rate, length=self.decay_steps, periods=self.num_periods,
             alpha=self.alpha, beta=self.beta,
         )  # fmt: skip
-        return curves.Delay(curve, 1)
+        return zero_based(curve)
 
 
 @attrs.frozen(repr=False)
@@ -379,7 +385,7 @@ class NoisyLinearCosineDecay(KerasSchedule):
             alpha=self.alpha, beta=self.beta, initial_variance=self.initial_variance, variance_decay=self.variance_decay,
             seed=0 if self.seed is None else self.seed,
         )  # fmt: skip
-        return curves.Delay(curve, 1)
+        return zero_based(curve)
 
 
 CLASSES: Mapping[str, type[KerasSchedule]] = {
@@ -393,6 +399,9 @@ CLASSES: Mapping[str, type[KerasSchedule]] = {
 
 def serialize(learning_rate_schedule: Any) -> dict[str, Any]:
     """The dictionary that Keras's `serialize` gives for a schedule, or for any other object with a `get_config`.
+
+    The latter has its class's name as `registered_name`, as a class that Keras does not know; one that is registered there has
+    the name of its package too, and is Keras's to write.
 
     Raises:
         TypeError: it has none.
@@ -435,9 +444,16 @@ def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | N
     if not isinstance(called, str) or not isinstance(arguments, Mapping):
         raise TypeError(f"config must be a dictionary with a class_name and a config, got {config!r}")
     custom = {} if custom_objects is None else custom_objects
+    if not isinstance(custom, Mapping):
+        raise TypeError(f"custom_objects must be a mapping from names to classes, got {custom_objects!r}")
+    for key in arguments:
+        if not isinstance(key, str):
+            raise TypeError(f"config.config must have strings as keys, got {key!r}")
     registered, module = described.get("registered_name"), described.get("module")
     for name in (registered, called):
         if isinstance(name, str) and name in custom:
+            if not hasattr(custom[name], "from_config"):
+                raise TypeError(f"custom_objects[{name!r}] must be a class with a from_config, got {custom[name]!r}")
             return custom[name].from_config(dict(arguments))
     of_keras = registered is None and (module is None or str(module).partition(".")[0] in ("keras", "tf_keras"))
     if not of_keras or called not in CLASSES:

@@ -60,9 +60,16 @@ def _check_switches(called: str, **switches: object) -> None:
             refuse(f"{called}.{name}", value, WHY[name])
 
 
+def _kept(momentum: Any, name: str) -> Any:
+    """A momentum, which is not the rate that one goes with."""
+    if isinstance(momentum, lr_scheduler.RateAndMomentum):
+        raise TypeError(f"{name} must be a momentum, got {momentum!r}, a rate whose momentum is its attribute `momentum`")
+    return momentum
+
+
 def _moments(called: str, betas: Any, eps: Schedulable) -> dict[str, Any]:
     beta1, beta2 = pair(betas, f"{called}.betas")
-    return {"beta1": beta1, "beta2": beta2, "epsilon": eps}
+    return {"beta1": _kept(beta1, f"{called}.betas[0]"), "beta2": beta2, "epsilon": eps}
 
 
 def _decay(weight_decay: Schedulable, decoupled: bool = False) -> dict[str, Any]:
@@ -102,7 +109,8 @@ def SGD(
     """
     _check_switches("SGD", foreach=foreach, differentiable=differentiable, fused=fused)
     return build(
-        rules.SGD, "SGD", {}, lr=lr, momentum=unless_zero(momentum), dampening=unless_zero(dampening), nesterov=nesterov,
+        rules.SGD, "SGD", {}, lr=lr, momentum=unless_zero(_kept(momentum, "SGD.momentum")),
+        dampening=unless_zero(dampening), nesterov=nesterov,
         buffer="gradients", maximize=maximize, **_decay(weight_decay),
     )  # fmt: skip
 
@@ -312,7 +320,8 @@ def RMSprop(
     """
     _check_switches("RMSprop", capturable=capturable, foreach=foreach, differentiable=differentiable)
     return build(
-        rules.RMSProp, "RMSprop", NAMES | {"rho": "alpha"}, lr=lr, rho=alpha, epsilon=eps, momentum=unless_zero(momentum),
+        rules.RMSProp, "RMSprop", NAMES | {"rho": "alpha"}, lr=lr, rho=alpha, epsilon=eps,
+        momentum=unless_zero(_kept(momentum, "RMSprop.momentum")),
         buffer="gradients", centered=centered, maximize=maximize, **_decay(weight_decay),
     )  # fmt: skip
 

@@ -26,7 +26,7 @@ from updaters import momentum as momenta
 from updaters.checks import BELOW_ONE, NONNEGATIVE, POSITIVE, UNIT, field_name, number, whole
 from updaters.compat._arguments import build, lasting, switch
 from updaters.compat._plateau import RatePlateau, rate_plateau
-from updaters.compat._schedules import check_function, check_run, without_optimizer
+from updaters.compat._schedules import base_rate, check_function, check_run, without_optimizer, zero_based
 from updaters.protocols import Schedulable
 from updaters.schedules.base import Combination, Schedule, at, clocks
 from updaters.schedules.fields import Clock, function, inner, length, schedulable
@@ -61,7 +61,7 @@ def LambdaLR(lr: float, lr_lambda: Callable[[int], float], last_epoch: int = -1,
         (0.5, 0.25)
     """
     check_run("LambdaLR", last_epoch=last_epoch)
-    base = number(lr, "LambdaLR.lr", NONNEGATIVE)
+    base = base_rate(lr, "LambdaLR.lr")
     return base * build(curves.PerStep, "LambdaLR", {}, function=check_function(lr_lambda, "LambdaLR.lr_lambda"), clock=clock)
 
 
@@ -75,8 +75,8 @@ def StepLR(lr: float, step_size: int, gamma: float = 0.1, last_epoch: int = -1, 
         Step(0.1, 30, gamma=0.5)
     """
     check_run("StepLR", last_epoch=last_epoch)
-    names = {"value": "lr", "every": "step_size"}
-    return build(curves.Step, "StepLR", names, value=lr, every=step_size, gamma=gamma, clock=clock)
+    names = {"every": "step_size"}
+    return build(curves.Step, "StepLR", names, value=base_rate(lr, "StepLR.lr"), every=step_size, gamma=gamma, clock=clock)
 
 
 @without_optimizer
@@ -94,7 +94,9 @@ def MultiStepLR(
     """
     check_run("MultiStepLR", last_epoch=last_epoch)
     done = sorted(_moments(milestones, "MultiStepLR.milestones"))
-    return build(curves.MultiStep, "MultiStepLR", {"value": "lr"}, value=lr, milestones=done, gamma=gamma, clock=clock)
+    return build(
+        curves.MultiStep, "MultiStepLR", {}, value=base_rate(lr, "MultiStepLR.lr"), milestones=done, gamma=gamma, clock=clock
+    )
 
 
 @without_optimizer
@@ -114,7 +116,7 @@ def ConstantLR(
     values = (number(factor, "ConstantLR.factor", UNIT), 1.0)
     until = (whole(total_iters, "ConstantLR.total_iters", 1),)
     factors = build(curves.Piecewise, "ConstantLR", {}, values=values, boundaries=until, clock=clock)
-    return number(lr, "ConstantLR.lr", NONNEGATIVE) * factors
+    return base_rate(lr, "ConstantLR.lr") * factors
 
 
 @without_optimizer
@@ -135,7 +137,7 @@ def LinearLR(
     start, end = number(start_factor, "LinearLR.start_factor", UNIT), number(end_factor, "LinearLR.end_factor", UNIT)
     length = whole(total_iters, "LinearLR.total_iters", 1)
     factor = build(curves.Linear, "LinearLR", {}, value=start, length=length, end=end, clock=clock)
-    return number(lr, "LinearLR.lr", NONNEGATIVE) * curves.Delay(factor, 1)
+    return base_rate(lr, "LinearLR.lr") * zero_based(factor)
 
 
 @without_optimizer
@@ -148,7 +150,8 @@ def ExponentialLR(lr: float, gamma: float, last_epoch: int = -1, *, clock: Clock
         Delay(Exp(0.1, gamma=0.5), 1)
     """
     check_run("ExponentialLR", last_epoch=last_epoch)
-    return curves.Delay(build(curves.Exp, "ExponentialLR", {"value": "lr"}, value=lr, gamma=gamma, clock=clock), 1)
+    rate = base_rate(lr, "ExponentialLR.lr")
+    return zero_based(build(curves.Exp, "ExponentialLR", {}, value=rate, gamma=gamma, clock=clock))
 
 
 @without_optimizer
@@ -164,8 +167,10 @@ def PolynomialLR(
     """
     check_run("PolynomialLR", last_epoch=last_epoch)
     length = whole(total_iters, "PolynomialLR.total_iters", 1)
-    curve = build(curves.Polynomial, "PolynomialLR", {"value": "lr"}, value=lr, length=length, power=power, clock=clock)
-    return curves.Delay(curve, 1)
+    curve = build(
+        curves.Polynomial, "PolynomialLR", {}, value=base_rate(lr, "PolynomialLR.lr"), length=length, power=power, clock=clock
+    )
+    return zero_based(curve)
 
 
 @without_optimizer
@@ -183,10 +188,10 @@ def CosineAnnealingLR(
     """
     check_run("CosineAnnealingLR", last_epoch=last_epoch)
     curve = build(
-        curves.Cosine, "CosineAnnealingLR", {"value": "lr", "end": "eta_min"}, value=lr,
+        curves.Cosine, "CosineAnnealingLR", {"end": "eta_min"}, value=base_rate(lr, "CosineAnnealingLR.lr"),
         length=whole(T_max, "CosineAnnealingLR.T_max", 1), end=eta_min, periodic=True, clock=clock,
     )  # fmt: skip
-    return curves.Delay(curve, 1)
+    return zero_based(curve)
 
 
 @without_optimizer
@@ -203,8 +208,8 @@ def CosineAnnealingWarmRestarts(
     called = "CosineAnnealingWarmRestarts"
     check_run(called, last_epoch=last_epoch)
     return build(
-        curves.CosineRestarts, called, {"value": "lr", "floor": "eta_min"}, value=lr, period=whole(T_0, f"{called}.T_0", 1),
-        period_factor=whole(T_mult, f"{called}.T_mult", 1), floor=eta_min, clock=clock,
+        curves.CosineRestarts, called, {"floor": "eta_min"}, value=base_rate(lr, f"{called}.lr"),
+        period=whole(T_0, f"{called}.T_0", 1), period_factor=whole(T_mult, f"{called}.T_mult", 1), floor=eta_min, clock=clock,
     )  # fmt: skip
 
 
@@ -249,14 +254,16 @@ def CyclicLR(
 ) -> RateAndMomentum:  # fmt: skip
     """PyTorch's CyclicLR, and the momentum that falls while the rate rises, as its `momentum`.
 
-    PyTorch writes the momentum into the optimizer; here give it to the field that is to follow it. With `scale_fn`, which gives
+    PyTorch writes the momentum into the optimizer, as Adam's beta1 where there is no other; here give it to the field that is to
+    follow it. Adam's bias correction then goes by the product of the betas there have been; PyTorch's takes the last one to the
+    power of t. With `scale_fn`, which gives
     the height of a cycle or of a step, `mode` and `gamma` do nothing, as there.
 
     Example:
         >>> from updaters.compat import torch
         >>> rate = torch.lr_scheduler.CyclicLR(0.01, 0.1, step_size_up=4)
         >>> torch.SGD(lr=rate, momentum=rate.momentum).momentum
-        Delay(Cyclic(0.8, 0.9, up=4), 1)
+        Delay(momentum.Cyclic(0.8, 0.9, up=4), 1)
     """
     check_run("CyclicLR", last_epoch=last_epoch)
     names = {"up": "step_size_up", "down": "step_size_down"}
@@ -272,7 +279,7 @@ def CyclicLR(
         raise ValueError(f"CyclicLR.scale_mode must be 'cycle' or 'iterations', got {scale_mode!r}")
     moves = switch(cycle_momentum, "CyclicLR.cycle_momentum")
     if scale_fn is None:
-        return RateAndMomentum(curves.Delay(rate, 1), curves.Delay(kept, 1) if moves else None)
+        return RateAndMomentum(zero_based(rate), zero_based(kept) if moves else None)
     scale = check_function(scale_fn, "CyclicLR.scale_fn")
     if scale_mode == "cycle":
         scale = PerCycle(scale, rate.up + rate.down)
@@ -292,7 +299,8 @@ def OneCycleLR(
 ) -> RateAndMomentum:  # fmt: skip
     """PyTorch's OneCycleLR, and the momentum that falls while the rate rises, as its `momentum`.
 
-    PyTorch writes the momentum into the optimizer; here give it to the field that is to follow it. After `total_steps` the rate
+    PyTorch writes the momentum into the optimizer, as Adam's beta1 where there is no other; here give it to the field that is to
+    follow it, as with `CyclicLR`. After `total_steps` the rate
     stays at its end, where PyTorch's is outside the curve for a step and then an error. Where the rise takes a step or less,
     as with `pct_start=0`, the first rate is `max_lr`, where PyTorch's lies between that and the next, or is a division by 0.
     Not taken are a rise without a fall, three phases of which the last has no time, and a single step.
@@ -332,7 +340,7 @@ def OneCycleLR(
     names = {"low": "base_momentum", "high": "max_momentum"}
     kept = build(momenta.OneCycle, "OneCycleLR", names, length=length, low=base_momentum, high=max_momentum, **shared)
     moves = switch(cycle_momentum, "OneCycleLR.cycle_momentum")
-    return RateAndMomentum(curves.Delay(rate, 1), curves.Delay(kept, 1) if moves else None)
+    return RateAndMomentum(zero_based(rate), zero_based(kept) if moves else None)
 
 
 @without_optimizer
@@ -342,7 +350,8 @@ def SequentialLR(
     """PyTorch's SequentialLR: one schedule after another, each from its own beginning.
 
     Each has a base rate of its own, and milestones count what the schedules count. Any of ours may be among them, a
-    `ReduceLROnPlateau` and another `SequentialLR` too, which PyTorch refuses or gets wrong.
+    `ReduceLROnPlateau` and another `SequentialLR` too, which PyTorch refuses or gets wrong. The momentum of a `CyclicLR` or a
+    `OneCycleLR` in it is not in what comes back; a `Sequence` of the momenta is that.
 
     Example:
         >>> from updaters.compat.torch.lr_scheduler import ExponentialLR, LinearLR, SequentialLR
@@ -378,26 +387,18 @@ def ChainedScheduler(schedulers: Iterable[Schedule]) -> Schedule:
         [0.5, 0.25, 0.25]
     """
     several = _schedules(schedulers, "ChainedScheduler")
-    base, result = None, None
-    for i, schedule in enumerate(several):
-        found = _base_and_factor(schedule)
-        if found is None:
-            raise ValueError(
-                f"ChainedScheduler.schedulers[{i}] must be a product of its base rate and a factor, got {schedule!r}: "
-                "put it after the others by SequentialLR, or say what is meant in arithmetic on schedules"
-            )
-        if base is None or result is None:
-            base, factor = found
-            result = base * factor
-        elif found[0] != base:
-            raise ValueError(f"ChainedScheduler.schedulers must have one base rate, got {base} and {found[0]} in {schedule!r}")
-        else:
-            result = result * found[1]
-    assert result is not None
+    factors = [_base_and_factor(schedule, i) for i, schedule in enumerate(several)]
+    base = factors[0][0]
+    for (other, _), schedule in zip(factors, several, strict=True):
+        if other != base:
+            raise ValueError(f"ChainedScheduler.schedulers must have one base rate, got {base} and {other} in {schedule!r}")
+    result = base * factors[0][1]
+    for _, factor in factors[1:]:
+        result = result * factor
     return result
 
 
-def _base_and_factor(schedule: Schedule) -> tuple[float, Schedule] | None:
+def _base_and_factor(schedule: Schedule, i: int) -> tuple[float, Schedule]:
     """A base rate and what it is multiplied by, where a step in PyTorch multiplies the rate that is there."""
     match schedule:
         case Combination("*", float(base), curves.Piecewise() | curves.Delay(curves.Linear()) as factor):
@@ -406,7 +407,10 @@ def _base_and_factor(schedule: Schedule) -> tuple[float, Schedule] | None:
             return base, attrs.evolve(schedule, value=1.0)
         case curves.Delay(curves.Exp(base) | curves.Polynomial(base, end=0.0) | curves.Cosine(base, end=0.0) as curve):
             return base, attrs.evolve(schedule, inner=attrs.evolve(curve, value=1.0))
-    return None
+    raise ValueError(
+        f"ChainedScheduler.schedulers[{i}] must be a product of its base rate and a factor, got {schedule!r}: "
+        "put it after the others by SequentialLR, or say what is meant in arithmetic on schedules"
+    )
 
 
 def _schedules(schedulers: object, called: str) -> tuple[Schedule, ...]:
@@ -417,7 +421,7 @@ def _schedules(schedulers: object, called: str) -> tuple[Schedule, ...]:
 
 
 def _moments(milestones: object, name: str) -> tuple[int, ...]:
-    if not isinstance(milestones, Iterable) or isinstance(milestones, str):
+    if not isinstance(milestones, Iterable) or isinstance(milestones, (str, bytes)):
         raise TypeError(f"{name} must be a sequence of integers, got {milestones!r}")
     return tuple(whole(one, f"{name}[{i}]") for i, one in enumerate(milestones))
 
