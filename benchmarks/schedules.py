@@ -99,6 +99,7 @@ ROWS = [
     Row(Sequence([Linear(0.0, 100, end=0.1, **ITERATIONS), Cosine(0.1, 900, **ITERATIONS)], [100]), COMPOSED),
     Row(Warmup(Plateau(0.1), 100), COMPOSED),
     Row((WARM * Step(1.0, 3)).clamp(low=1e-4), COMPOSED),
+    Row(Warmup(lambda state: 0.1, 2000), COMPOSED),
 ]  # fmt: skip
 
 

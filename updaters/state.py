@@ -13,7 +13,10 @@ T = TypeVar("T")
 
 
 def _whole_field(value: object, field: attrs.Attribute[Any]) -> int:
-    return whole(value, f"OptimizationState.{field.name}", field.metadata["least"])
+    least: int = field.metadata["least"]
+    if type(value) is int and value >= least:  # a clock moves at each update
+        return value
+    return whole(value, f"OptimizationState.{field.name}", least)
 
 
 def _counter(default: int, least: int = 0, on_setattr: Any = None) -> Any:

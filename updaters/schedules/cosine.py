@@ -93,25 +93,25 @@ class CosineRestarts(Curve):
 
     def curve(self, t: int) -> float:
         done = max(t - 1, 0)
-        restarts = self._restarts(done)
-        height: float = (self.value - self.floor) * self.peak_factor**restarts
+        restarts, begun, period = self._period_at(done)
+        peak: float = (self.value - self.floor) * self.peak_factor**restarts
+        return self.floor + peak * _falling(max(done - begun, 0.0) / period)
+
+    def _period_at(self, done: int) -> tuple[int, float, float]:
+        """How many restarts there have been after so many units, what was done at the last one, and the period from there on."""
+        if self.period_factor == 1:
+            restarts = completed(done, self.period)
+            return restarts, restarts * self.period, self.period
+        growth = self.period_factor - 1
+        restarts = int(log1p(done * growth / self.period) / log1p(growth))
         period: float = self.period * self.period_factor**restarts
-        return self.floor + height * _falling(max(done - self._begun(restarts), 0.0) / period)
-
-    def _restarts(self, done: int) -> int:
-        if self.period_factor == 1:
-            return completed(done, self.period)
-        growth = self.period_factor - 1
-        guess = int(log1p(done * growth / self.period) / log1p(growth))
-        return guess + (self._begun(guess + 1) <= done + ROUNDING) - (self._begun(guess) > done + ROUNDING)
-
-    def _begun(self, restarts: int) -> float:
-        """How many units are done at a restart, exactly where periods and their factor are whole."""
-        if self.period_factor == 1:
-            return restarts * self.period
-        grown: float = self.period_factor**restarts - 1
-        growth = self.period_factor - 1
-        return self.period * (grown // growth if isinstance(self.period_factor, int) else grown / growth)
+        begun = (period - self.period) / growth
+        if begun + period <= done + ROUNDING:  # the logarithm is rounded, and one off at most
+            return restarts + 1, begun + period, period * self.period_factor
+        if begun > done + ROUNDING:
+            period /= self.period_factor
+            return restarts - 1, begun - period, period
+        return restarts, begun, period
 
 
 @attrs.frozen(repr=False)
