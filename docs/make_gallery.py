@@ -436,7 +436,8 @@ print(rate(up.OptimizationState(epoch=10, iteration=1000)))      # 0.000505, at 
   the whole of its last epoch: with `end=0`, the last of 20 epochs of `Cosine(0.1, 20)` moves no weight. Give it an end, one epoch
   more, or iterations.
 - **Look at the unit.** `Cosine(0.1, 10_000)` is one of 10,000 epochs; of updates, it has `clock="iteration"`.
-- **Any callable `state -> float` is as good**, in an optimizer and within compositions.
+- **Any callable `state -> float` is as good**, in an optimizer and within compositions. There it sees a clock that begins with its
+  part, and from which what is held is taken off already: `state.iteration` counts what schedules count.
 - **Every numeric hyperparameter takes a schedule**: the learning rate, a momentum, betas, epsilon, the weight decay, a clip. A
   curve of `learning_rate` may stand in any of them; each checks what it is given.
 - **Arithmetic** with numbers, schedules and other callables gives schedules: `+ - * /`, `minimum`, `maximum`, `clamp`.

@@ -394,6 +394,12 @@ def test_a_class_with_the_name_of_one_of_keras_is_not_taken_for_it() -> None:
     assert type(schedules.deserialize(written, {"ExponentialDecay": namesake})) is namesake
 
 
+def test_keras_own_schedules_are_written_as_keras_writes_them() -> None:
+    theirs = type("ExponentialDecay", (Custom,), {"__module__": "keras.src.optimizers.schedules"})
+    assert schedules.serialize(theirs())["module"] == "keras.optimizers.schedules"
+    assert schedules.serialize(theirs())["registered_name"] is None
+
+
 def test_the_registered_name_goes_before_the_class_name() -> None:
     first, second = (type(name, (Custom,), {}) for name in ("First", "Second"))
     written = {"class_name": "Second", "registered_name": "First", "module": "mine", "config": {"rate": 2.0}}
@@ -424,7 +430,10 @@ def test_the_keys_of_a_config_are_strings() -> None:
     "make", [lambda rate: keras.Adam(learning_rate=rate), lambda rate: keras.SGD(rate), lambda rate: keras.Muon(rate)]
 )
 def test_a_schedule_that_is_called_with_a_step_is_refused_before_it_is_called(make: Callable[[Any], object]) -> None:
-    class OfKeras(Custom):
+    class LearningRateSchedule(Custom):
+        """The base that all of Keras's have."""
+
+    class OfKeras(LearningRateSchedule):
         def __call__(self, step: int) -> float:
             return 0.1
 

@@ -8,6 +8,7 @@ import math
 import pickle
 import re
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import attrs
@@ -637,7 +638,7 @@ def test_the_first_of_a_sequence_may_count_what_it_likes_for_it_does_not_begin_a
     state = OptimizationState()
     seen = [rate(state) for _ in state.epochs(4) for _ in state.batches("abc")]
     assert seen == pytest.approx([0.2, 0.4, 0.6, 0.4, 0.4, 0.4, 0.2, 0.2, 0.2, 0.0, 0.0, 0.0])
-    with pytest.raises(ValueError, match="Sequence.clock must be 'iteration', which"):
+    with pytest.raises(ValueError, match="Sequence.clock can be neither for"):
         Sequence([0.1, rate], [2], clock="epoch")
 
 
@@ -740,12 +741,37 @@ def test_fractional_lengths_step_where_they_should() -> None:
     assert growing(at("epoch", 21)) < 0.05
 
 
-@pytest.mark.parametrize(
-    ("period", "factor"), [(10, 1 + 1e-7), (100, 1.001), (1, 2), (3, 10**6), (0.5, 1.5), (1e-300, 1 + 2e-16)]
-)
+@pytest.mark.parametrize(("period", "factor"), [(10, 1 + 1e-7), (100, 1.001), (1, 2), (3, 10**6), (0.5, 1.5), (0.001, 1 + 1e-9)])
 def test_restarts_are_found_at_once_however_many_there_are(period: float, factor: float) -> None:
     curve = CosineRestarts(1.0, period, period_factor=factor)
     assert all(0.0 <= curve(at("epoch", t)) <= 1.0 for t in (1, 2, 10**3, 10**9, 10**12))
+
+
+@pytest.mark.parametrize("period", ["10", "7", "2.5", "10000", "1000000"])
+@pytest.mark.parametrize("factor", ["1.1", "1.3", "1.05", "1.5", "1.001", "1.0001", "1.000001", "2", "3", "10"])
+def test_restarts_are_where_decimals_put_them(period: str, factor: str) -> None:
+    first, growth = (int(text) if text.isdigit() else float(text) for text in (period, factor))
+    curve = CosineRestarts(1.0, first, period_factor=growth)
+    begun, length = Fraction(0), Fraction(period)
+    for _ in range(12):
+        first_unit = math.ceil(begun)  # done before the unit in which the restart is seen
+        for done in (first_unit, first_unit + 1):
+            if done < begun + length:
+                expected = math.cos(math.pi * float((done - begun) / length) / 2) ** 2
+                assert curve.curve(done + 1) == pytest.approx(expected, abs=1e-6), done
+        begun, length = begun + length, length * Fraction(factor)
+        last = math.ceil(begun) - 1
+        share = float((last - (begun - length / Fraction(factor))) / (length / Fraction(factor)))
+        assert curve.curve(last + 1) == pytest.approx(math.cos(math.pi * share / 2) ** 2, abs=1e-6), last
+
+
+def test_what_counts_both_cannot_begin_anew() -> None:
+    warm = Warmup(Cosine(0.1, 20), 500)
+    for clock in ("epoch", "iteration"):
+        with pytest.raises(
+            ValueError, match=f"^Delay.clock can be neither for .*, got '{clock}'; put a warm-up around the whole"
+        ):
+            Delay(warm, 3, clock=clock)  # type: ignore[arg-type]
 
 
 def test_the_schedules_of_a_sequence_have_to_agree_on_the_clock() -> None:

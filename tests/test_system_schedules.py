@@ -563,11 +563,6 @@ def test_a_step_of_gradient_descent_has_the_rate_of_its_step() -> None:
     assert passed == [0.5, 1.0, 1.25, 1.5]
 
 
-def test_a_subclass_of_lrscheduler_is_a_value_that_composes() -> None:
-    rate = Halving(0.5, 2)
-    twin = pickle.loads(pickle.dumps(rate))
-    assert twin == rate == copy.deepcopy(rate)
-    assert hash(twin) == hash(rate)
-    assert rate != Halving(0.5, 3)
-    warmed = up.learning_rate.Warmup(rate, 4)
+def test_a_subclass_of_lrscheduler_composes() -> None:
+    warmed = up.learning_rate.Warmup(Halving(0.5, 2), 4)
     assert [warmed(at("iteration", k)) for k in (2, 4, 5, 7)] == [0.25, 0.5, 0.5, 0.25]

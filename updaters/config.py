@@ -21,6 +21,7 @@ from updaters.checks import FINITE, number
 from updaters.optimizers import Optimizer
 from updaters.protocols import LearningRateScheduler
 from updaters.schedules.base import Combination
+from updaters.updater import Updater
 
 VERSION = 1
 DEEPEST = 100  # evaluating and showing what is nested takes stack too, and each level of it takes three frames here
@@ -267,7 +268,7 @@ def _written(value: Any, path: str, depth: int) -> Any:
         return {"function": function}
     if isinstance(value, type):
         raise TypeError(f"{path} must be a value, got {value!r} (the class; call it)")
-    if isinstance(getattr(value, "optimizer", None), Optimizer):
+    if isinstance(value, Updater):
         raise TypeError(
             f"{path} must be an optimizer, a schedule or a transform, got {value!r}, which has one: give its `optimizer`"
         )

@@ -29,7 +29,7 @@ class RatePlateau(Plateau):
         """Whether the next metric is not held against the rate."""
         return self.cooling > 0
 
-    def step(self, metrics: float) -> None:
+    def step(self, metrics: Any) -> None:
         """Take a new metric into account; a number, or an array of one, in which NaN and infinity are bad.
 
         Raises:
@@ -37,7 +37,7 @@ class RatePlateau(Plateau):
         """
         self.observe(metrics)
 
-    def observe(self, metric: float) -> None:
+    def observe(self, metric: Any) -> None:
         """Do as `step` does."""
         anywhere = OptimizationState()
         rate, reductions = self(anywhere), self.reductions

@@ -13,6 +13,7 @@ from updaters.checks import FINITE, Interval, number, whole
 from updaters.optimizers import Optimizer
 from updaters.protocols import Schedulable, read
 from updaters.state import OptimizationState
+from updaters.updater import Updater
 
 Drawable: TypeAlias = Schedulable | Optimizer
 """What has a picture: an optimizer, a schedule, any other scheduler, or a number."""
@@ -130,7 +131,7 @@ def bounds(values: list[float]) -> tuple[float, float]:
 
 def _sources(what: Any, label: str, name: str) -> Iterator[tuple[str, str, Schedulable, str, Interval]]:
     """For each line: its panel and label, what is read, what an error calls it, and where it must lie."""
-    if isinstance(getattr(what, "optimizer", None), Optimizer):
+    if isinstance(what, Updater):
         raise TypeError(f"{name} must be an optimizer or a scheduler, got {what!r}, which has one: draw its `optimizer`")
     if isinstance(what, Optimizer):
         yield from _hyperparameters(what, label)

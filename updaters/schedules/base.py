@@ -113,7 +113,10 @@ def default(instance: object, field: attrs.Attribute[Any]) -> object:
 
 
 def at(schedule: Schedulable, epoch: int, iteration: int, state: OptimizationState) -> float:
-    """The value of a schedule, of another scheduler or of a number, where the counters stand at `epoch` and `iteration`."""
+    """The value of a schedule, of another scheduler or of a number, where the counters stand at `epoch` and `iteration`.
+
+    Another scheduler is given a clock whose counters stand there, with nothing held.
+    """
     if isinstance(schedule, Schedule):
         return schedule.at(epoch, iteration, state)
     if not callable(schedule):

@@ -80,6 +80,11 @@ def _clock(members: Callable[[Any], abc.Sequence[Schedulable]], begun_anew: int 
             shown = ", ".join(map(repr, members(instance)))
             raise ValueError(f"{name} must be 'epoch' or 'iteration', which {shown} does not settle, got {clock!r}")
         for member in members(instance)[begun_anew:]:
+            if len(clocks(member)) > 1:
+                raise ValueError(
+                    f"{name} can be neither for {member!r}, which counts epochs and iterations, of which one alone would begin "
+                    f"anew, got {clock!r}; put a warm-up around the whole instead"
+                )
             for other in clocks(member) - {clock}:
                 raise ValueError(
                     f"{name} must be {other!r}, which {member!r} counts and which does not begin anew with another counter, "

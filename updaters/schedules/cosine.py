@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, cos, log1p, pi
+from math import ceil, cos, expm1, log1p, pi
 from random import Random
 from statistics import NormalDist
 
@@ -68,6 +68,7 @@ class CosineRestarts(Curve):
 
     Raises:
         ValueError: a field is out of range; or, at a call, the counter still stands at 0.
+        OverflowError: at a call, periods or peaks have left the range of floats.
 
     Conventions:
         The first unit of each period has its peak, as in all systems, and the floor itself is never reached. Each restart
@@ -95,22 +96,29 @@ class CosineRestarts(Curve):
         done = max(t - 1, 0)
         restarts, begun, period = self._period_at(done)
         peak: float = (self.value - self.floor) * self.peak_factor**restarts
-        return self.floor + peak * _falling(max(done - begun, 0.0) / period)
+        share = (done - begun) / period
+        return self.floor + peak * _falling(share if 0.0 <= share <= 1.0 else round(share))  # outside by rounding alone
 
     def _period_at(self, done: int) -> tuple[int, float, float]:
         """How many restarts there have been after so many units, what was done at the last one, and the period from there on."""
         if self.period_factor == 1:
             restarts = completed(done, self.period)
             return restarts, restarts * self.period, self.period
-        growth = self.period_factor - 1
-        restarts = int(log1p(done * growth / self.period) / log1p(growth))
-        period: float = self.period * self.period_factor**restarts
-        begun = (period - self.period) / growth
-        if begun + period <= done + ROUNDING:  # the logarithm is rounded, and one off at most
-            return restarts + 1, begun + period, period * self.period_factor
-        if begun > done + ROUNDING:
-            period /= self.period_factor
-            return restarts - 1, begun - period, period
+        first, factor = self.period, self.period_factor
+        growth = factor - 1
+        rate = log1p(growth)
+        restarts = int(log1p(done * growth / first) / rate)
+        if type(factor) is int and type(first) is int:
+            begun: float = first * ((factor**restarts - 1) // growth)
+            near: float = done
+        else:
+            begun = first * (expm1(restarts * rate) / growth)
+            near = done + (ROUNDING + 1e-14 * done)
+        period = first + growth * begun
+        if begun + period <= near:  # the logarithm is rounded, and one off at most
+            return restarts + 1, begun + period, period * factor
+        if begun > near:
+            return restarts - 1, begun - period / factor, period / factor
         return restarts, begun, period
 
 
@@ -162,7 +170,7 @@ class NoisyLinearCosine(LinearCosine):
     """`LinearCosine` with Gaussian noise on the line, of variance `initial_variance / (1 + T)**variance_decay`.
 
     T does not grow beyond `length`. A value that the noise would make negative is 0. The noise is a function of
-    `seed` and T alone, so that the same clock has the same noise, in another run too, and rests with the curve.
+    `seed` and T alone, so that it is the same at the same clock, in another run too, and rests with the curve.
 
     Attributes:
         value: the unit of the curve.

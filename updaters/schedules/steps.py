@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from updaters.checks import NONNEGATIVE, POSITIVE
+from updaters.checks import POSITIVE
 from updaters.schedules.base import Curve
 from updaters.schedules.fields import Clock, driven_by, moments, units, value_in, values
 
@@ -107,7 +107,7 @@ class Piecewise(Curve):
         [0.1, 0.5, 0.5, 0.2]
     """
 
-    values: Sequence[float] = values(NONNEGATIVE)
+    values: Sequence[float] = values()
     boundaries: Sequence[int] = moments(validator=_check_count)
     clock: Clock = driven_by("epoch")
 

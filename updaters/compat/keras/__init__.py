@@ -31,7 +31,7 @@ from updaters.checks import BELOW_ONE, POSITIVE, flag, number
 from updaters.compat._arguments import build, doubled, negated, not_yet, refuse, switch, unless_zero
 from updaters.compat.keras import schedules as schedules
 from updaters.protocols import Schedulable
-from updaters.schedules.base import Combination, Schedule
+from updaters.schedules.base import Combination
 from updaters.transforms import ClipByNorm
 
 __all__ = [
@@ -65,10 +65,10 @@ INSTEAD = {
 
 def _rate(learning_rate: Schedulable) -> Schedulable:
     """The learning rate, which is not one of Keras's own schedules: these are called with a step."""
-    if hasattr(type(learning_rate), "get_config") and not isinstance(learning_rate, Schedule):
+    if any(kind.__name__ == "LearningRateSchedule" for kind in type(learning_rate).__mro__):
         raise TypeError(
             f"learning_rate must be a number or a function of the clock, got {learning_rate!r}, a function of a step: give "
-            "updaters.learning_rate.per_step(it), or schedules.deserialize(keras.optimizers.schedules.serialize(it))"
+            "updaters.learning_rate.per_step(it), or what updaters.compat.keras.schedules has under its name"
         )
     return learning_rate
 

@@ -414,7 +414,7 @@ def serialize(learning_rate_schedule: Any) -> dict[str, Any]:
     kind = type(learning_rate_schedule)
     if isinstance(learning_rate_schedule, type) or not hasattr(kind, "get_config"):
         raise TypeError(f"serialize takes a schedule of Keras's, or what has a get_config, got {learning_rate_schedule!r}")
-    ours = CLASSES.get(kind.__name__) is kind
+    ours = CLASSES.get(kind.__name__) is kind or (kind.__name__ in CLASSES and kind.__module__.partition(".")[0] == "keras")
     return {
         "module": MODULE if ours else kind.__module__,
         "class_name": kind.__name__,

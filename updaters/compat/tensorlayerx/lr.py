@@ -81,12 +81,6 @@ class LRScheduler(Curve):
         reading.last_epoch = max(t - 1, 0)
         return number(reading.get_lr(), f"{type(self).__name__}.get_lr()", FINITE)
 
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    def __hash__(self) -> int:
-        return hash((type(self), self.base_lr, self.clock))
-
     def __repr__(self) -> str:
         shown = {name: value for name, value in vars(self).items() if name != "last_epoch"}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
@@ -313,7 +307,7 @@ class PlateauOfFrozenBest(RatePlateau):
 
     is_better = Plateau.is_better
 
-    def observe(self, metric: float) -> None:
+    def observe(self, metric: Any) -> None:
         """Do as `step` does."""
         best, cooling = self.best, self.cooling
         RatePlateau.observe(self, metric)

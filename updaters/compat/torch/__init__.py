@@ -69,7 +69,7 @@ def _kept(momentum: Any, name: str) -> Any:
 
 def _moments(called: str, betas: Any, eps: Schedulable) -> dict[str, Any]:
     beta1, beta2 = pair(betas, f"{called}.betas")
-    return {"beta1": _kept(beta1, f"{called}.betas[0]"), "beta2": beta2, "epsilon": eps}
+    return {"beta1": _kept(beta1, f"{called}.betas[0]"), "beta2": _kept(beta2, f"{called}.betas[1]"), "epsilon": eps}
 
 
 def _decay(weight_decay: Schedulable, decoupled: bool = False) -> dict[str, Any]:
@@ -430,6 +430,7 @@ def Muon(
         raise ValueError(f"Muon.adjust_lr_fn must be 'original', 'match_rms_adamw' or None, got {adjust_lr_fn!r}")
     names = NAMES | {"polynomial": "ns_coefficients", "iterations": "ns_steps"}
     return build(
-        rules.Muon, "Muon", names, lr=lr, weight_decay=unless_zero(weight_decay), momentum=momentum, nesterov=nesterov,
+        rules.Muon, "Muon", names, lr=lr, weight_decay=unless_zero(weight_decay),
+        momentum=_kept(momentum, "Muon.momentum"), nesterov=nesterov,
         polynomial=ns_coefficients, iterations=ns_steps, epsilon=eps, epsilon_added=False, scale=scales[adjust_lr_fn],
     )  # fmt: skip

@@ -23,7 +23,7 @@ import attrs
 
 from updaters import learning_rate as curves
 from updaters import momentum as momenta
-from updaters.checks import BELOW_ONE, NONNEGATIVE, POSITIVE, UNIT, field_name, number, whole
+from updaters.checks import BELOW_ONE, POSITIVE, UNIT, field_name, number, whole
 from updaters.compat._arguments import build, lasting, switch
 from updaters.compat._plateau import RatePlateau, rate_plateau
 from updaters.compat._schedules import base_rate, check_function, check_run, without_optimizer, zero_based
@@ -255,9 +255,8 @@ def CyclicLR(
     """PyTorch's CyclicLR, and the momentum that falls while the rate rises, as its `momentum`.
 
     PyTorch writes the momentum into the optimizer, as Adam's beta1 where there is no other; here give it to the field that is to
-    follow it. Adam's bias correction then goes by the product of the betas there have been; PyTorch's takes the last one to the
-    power of t. With `scale_fn`, which gives
-    the height of a cycle or of a step, `mode` and `gamma` do nothing, as there.
+    follow it. Adam's bias correction then goes by the product of the betas there have been; PyTorch's takes the last one to
+    the power of t. With `scale_fn`, which gives the height of a cycle or of a step, `mode` and `gamma` do nothing, as there.
 
     Example:
         >>> from updaters.compat import torch
@@ -270,7 +269,14 @@ def CyclicLR(
     shared = {"up": step_size_up, "mode": mode, "gamma": gamma, "clock": clock}
     if step_size_down is not None:
         shared["down"] = step_size_down
-    rate = build(curves.Cyclic, "CyclicLR", names | {"low": "base_lr", "high": "max_lr"}, low=base_lr, high=max_lr, **shared)
+    rate = build(
+        curves.Cyclic,
+        "CyclicLR",
+        names | {"low": "base_lr", "high": "max_lr"},
+        low=base_rate(base_lr, "CyclicLR.base_lr"),
+        high=base_rate(max_lr, "CyclicLR.max_lr"),
+        **shared,
+    )
     kept = build(
         momenta.Cyclic, "CyclicLR", names | {"low": "base_momentum", "high": "max_momentum"}, low=base_momentum,
         high=max_momentum, **shared,
@@ -300,10 +306,10 @@ def OneCycleLR(
     """PyTorch's OneCycleLR, and the momentum that falls while the rate rises, as its `momentum`.
 
     PyTorch writes the momentum into the optimizer, as Adam's beta1 where there is no other; here give it to the field that is to
-    follow it, as with `CyclicLR`. After `total_steps` the rate
-    stays at its end, where PyTorch's is outside the curve for a step and then an error. Where the rise takes a step or less,
-    as with `pct_start=0`, the first rate is `max_lr`, where PyTorch's lies between that and the next, or is a division by 0.
-    Not taken are a rise without a fall, three phases of which the last has no time, and a single step.
+    follow it, as with `CyclicLR`. After `total_steps` the rate stays at its end, where PyTorch's is outside the curve for a step
+    and then an error. Where the rise takes a step or less, as with `pct_start=0`, the first rate is `max_lr`, where PyTorch's
+    lies between that and the next, or is a division by 0. Not taken are a rise without a fall, three phases of which the last
+    has no time, and a single step.
 
     Example:
         >>> from updaters.compat import torch
@@ -330,7 +336,7 @@ def OneCycleLR(
     if switch(three_phase, "OneCycleLR.three_phase") and rise > 0.5:
         most = (steps + 1) / (2 * steps)
         raise ValueError(f"OneCycleLR.pct_start must be at most {most:.4g} for three phases in {steps} steps, got {pct_start!r}")
-    peak = number(max_lr, "OneCycleLR.max_lr", NONNEGATIVE)
+    peak = base_rate(max_lr, "OneCycleLR.max_lr")
     start = peak / number(div_factor, "OneCycleLR.div_factor", POSITIVE)
     end = start / number(final_div_factor, "OneCycleLR.final_div_factor", POSITIVE)
     shared: dict[str, Any] = {
