@@ -346,7 +346,7 @@ plateau = Plateau(0.1, factor=0.5, patience=5)
 rate = Sequence([Linear(0.0, 5, end=0.1), plateau, plateau * Cosine(1.0, 30)], boundaries=[5, 60])
 
 def loss(epoch):                        # made up: it falls no further until the rate does
-    return max(1 / epoch, 0.08 * 0.5**plateau.reductions)
+    return max(epoch**-0.5, 0.3 * 0.7**plateau.reductions)
 
 losses, rates = [], []
 state = up.OptimizationState()

@@ -171,6 +171,7 @@ def test_nothing_is_moved_by_drawing() -> None:
         ("x", {"epochs": 1}, TypeError, "what is drawn must be a finite number, a scheduler, an optimizer or a mapping of these, got 'x' (str)"),
         (math.nan, {"epochs": 1}, ValueError, "what is drawn must be finite, got nan"),
         ({}, {"epochs": 1}, ValueError, "what is drawn must be one thing at least, got an empty mapping"),
+        (up.Optimizer(), {"epochs": 1}, ValueError, "what is drawn must have a learning rate, a momentum or something scheduled, got Optimizer()"),
         ({"a": None}, {"epochs": 1}, TypeError, "'a' must be a finite number, a scheduler, an optimizer or a mapping of these, got None (NoneType)"),
         (up.SGD(lambda state: -1.0), {"epochs": 1}, ValueError, "SGD.lr must be in [0, inf), got -1.0 from "),
         (up.SGD(momentum=Exp(2.0)), {"epochs": 1}, ValueError, "SGD.momentum must be in [0, 1], got 1.8 from Exp(2.0) at OptimizationState("),
@@ -230,6 +231,11 @@ def test_a_sketch_of_an_optimizer_has_a_frame_for_each_panel() -> None:
             "     0       2       4 epochs",
         ]
     )
+
+
+def test_the_numbers_of_a_sketch_tell_its_heights_apart() -> None:
+    text = up.sketch(lambda state: 1 + 1e-8 * state.epoch, epochs=30, width=16, height=3)
+    assert [line.partition(" ┤")[0].strip() for line in text.splitlines()[1:4]] == ["1.0000003", "1.000000155", "1.00000001"]
 
 
 def test_several_sketches_have_their_labels() -> None:

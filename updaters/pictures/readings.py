@@ -75,6 +75,8 @@ class Run:
         else:
             named = [(type(what).__name__, "what is drawn", what)]
         sources = [source for label, name, one in named for source in _sources(one, label, name)]
+        if not sources:
+            raise ValueError(f"what is drawn must have a learning rate, a momentum or something scheduled, got {what!r}")
         panels = list(dict.fromkeys(panel for panel, *_ in sources))
         sources.sort(key=lambda source: panels.index(source[0]))
         return [self._line(*source) for source in sources]

@@ -72,9 +72,10 @@ def _frame(title: str, line: Line, run: Run, width: int, height: int) -> list[st
             cells[row // 4][column // 2] |= DOTS[row % 4][column % 2]
         before = rows[-1]
 
-    numbers = {0: f"{high:.4g}", height - 1: f"{low:.4g}"}
+    digits = max(4, 3 + ceil(log10(max(abs(low), abs(high)) / (high - low))))  # enough to tell them apart
+    numbers = {0: f"{high:.{digits}g}", height - 1: f"{low:.{digits}g}"}
     if height % 2:  # or else the middle is between two lines of characters
-        numbers[height // 2] = f"{(low + high) / 2:.4g}"
+        numbers[height // 2] = f"{(low + high) / 2:.{digits}g}"
     margin = max(map(len, numbers.values()))
     drawn = [
         f"{numbers.get(row, ''):>{margin}} {'┤' if row in numbers else '│'}"
