@@ -10,7 +10,9 @@ import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import attrs
@@ -21,7 +23,6 @@ if __name__ == "__main__":
 
 import updaters as up  # noqa: E402
 from updaters import learning_rate, momentum  # noqa: E402
-from updaters.pictures.readings import bounds  # noqa: E402
 from updaters.protocols import Schedulable  # noqa: E402
 
 PAGE = HERE / "schedules.md"
@@ -37,7 +38,7 @@ class Entry:
         equation: its value at T, in terms of its fields.
         purpose: what it is for.
         units: how many epochs or iterations are drawn; 100 or 1000 unless given.
-        span: the values that the axis has at least.
+        span: the lowest and highest value of the axis.
         about: what the equation's names are, where they are no fields.
     """
 
@@ -55,6 +56,10 @@ class Entry:
     @property
     def file(self) -> str:
         return f"{re.sub(r'(?<=[a-z])(?=[A-Z])|[._]', '_', self.name).lower()}.png"
+
+    @property
+    def description(self) -> str:
+        return f"{self.call} over {self.length:,} {self.clock}s"
 
     @property
     def clock(self) -> str:
@@ -89,6 +94,7 @@ class Composition:
         code: what makes it, as pasted.
         text: what it is good for.
         panels: what is drawn, expressions by titles: a schedule, or a list with a value for each epoch.
+        spans: the lowest and highest value of each panel's axis.
         batches: how many updates an epoch has.
     """
 
@@ -96,6 +102,7 @@ class Composition:
     code: str
     text: str
     panels: Mapping[str, str]
+    spans: Sequence[tuple[float, float]] = ((0.0, 0.1),)
     batches: int = 1
 
     @property
@@ -132,8 +139,8 @@ GALLERY: dict[str, Sequence[Entry]] = {
     "Decays": (
         Entry(
             "Exp(0.1, gamma=0.95)",
-            "max(value · gamma^(T / every), floor)",
-            "A fall by the same share in each unit, for runs of no fixed length. `staircase=True` holds each value for `every` units.",
+            "max(value · gamma^(max(T - begin, 0) / every), floor)",
+            "A fall by the same share in each unit, for runs of no fixed length. With `staircase=True` it holds each value.",
         ),
         Entry(
             "NaturalExp(0.1, rate=0.05)",
@@ -194,7 +201,7 @@ GALLERY: dict[str, Sequence[Entry]] = {
             "Restarts without a jump, under a falling line.",
         ),
         Entry(
-            "NoisyLinearCosine(0.1, 100, initial_variance=0.01)",
+            "NoisyLinearCosine(0.08, 100, initial_variance=0.05)",
             "max(value · ((alpha + 1 - x + noise) · (1 + cos(2 · π · periods · x)) / 2 + beta), 0), x = min(T / length, 1)",
             "The same with noise, which is the same again at the same clock.",
             about="The noise is Gaussian, of variance `initial_variance / (1 + T)^variance_decay`.",
@@ -206,7 +213,7 @@ GALLERY: dict[str, Sequence[Entry]] = {
             "value · model_size^(-0.5) · min(T^(-0.5), T · warmup^(-1.5))",
             "The transformer of 2017, by its width.",
             units=20_000,
-            span=(0.0, 0.0007),
+            span=(0.0, 0.0008),
         ),
         Entry(
             "InverseSqrt(0.1, 100)",
@@ -224,7 +231,7 @@ GALLERY: dict[str, Sequence[Entry]] = {
         Entry(
             "Cyclic(0.02, 0.1, up=100)",
             "low + (high - low) · (1 - |1 - x|), x = T / up mod 2",
-            "A range of rates where no single one is known; the picture of a run with `up` as its length shows that range.",
+            "Where no single rate is known: it passes through a whole range of them, again and again.",
             about='This is `mode="triangular"` with `down` as long as `up`; in the other modes the cycles get lower.',
         ),
         Entry(
@@ -255,7 +262,7 @@ GALLERY: dict[str, Sequence[Entry]] = {
         ),
         Entry(
             "Sequence([Linear(0.0, 10, end=0.1), 0.1, Polynomial(0.1, 40, power=2)], [10, 60])",
-            "the k-th of schedules at T - begun, k = count(b < T for b in boundaries), begun = (0, *boundaries)[k]",
+            "inner(T - begun), k = count(b < T for b in boundaries), begun = (0, *boundaries)[k], inner = schedules[k]",
             "Phases, each on a clock of its own.",
         ),
         Entry(
@@ -270,12 +277,12 @@ GALLERY: dict[str, Sequence[Entry]] = {
         ),
         Entry(
             "minimum(0.05, Exp(0.1, gamma=0.97))",
-            "min(first(T), second(T), ...)",
+            "min(left(T), right(T))",
             "A ceiling, or the lower of two curves.",
         ),
         Entry(
             "maximum(0.02, Exp(0.1, gamma=0.95))",
-            "max(first(T), second(T), ...)",
+            "max(left(T), right(T))",
             "A floor under a curve that has none. `schedule.clamp(low, high)` is both.",
         ),
         Entry(
@@ -318,8 +325,8 @@ from updaters.learning_rate import Step, Warmup
 
 rate = Warmup(1.0, 500) * Step(0.1, 30)
 """,
-        "The product of two schedules with a counter each: the first goes from 0 to 1 and stays there. With 100 batches in an epoch "
-        "the warm-up takes five of the 90 epochs.",
+        "The product of two schedules with a counter each: the first goes from 0 to 1 and stays there. With 100 batches in an "
+        "epoch the warm-up takes five of the 90 epochs.",
         {"learning rate": "rate"},
         batches=100,
     ),
@@ -330,8 +337,8 @@ from updaters.learning_rate import Cosine, Warmup
 
 rate = Warmup(Cosine(0.1, 90), 500)
 """,
-        "The line aims at where the cosine stands. This cosine counts epochs, which go on during the warm-up, so that it ends with "
-        "epoch 90. One by iterations begins when the warm-up is over: "
+        "The line aims at where the cosine stands. This cosine counts epochs, which go on during the warm-up, so that it ends "
+        "with epoch 90. One by iterations begins when the warm-up is over: "
         '`Warmup(Cosine(0.1, 8500, clock="iteration"), 500)` is as long.',
         {"learning rate": "rate"},
         batches=100,
@@ -346,7 +353,7 @@ plateau = Plateau(0.1, factor=0.5, patience=5)
 rate = Sequence([Linear(0.0, 5, end=0.1), plateau, plateau * Cosine(1.0, 30)], boundaries=[5, 60])
 
 def loss(epoch):                        # made up: it falls no further until the rate does
-    return max(epoch**-0.5, 0.3 * 0.7**plateau.reductions)
+    return max(1 / epoch, 0.08 * 0.5**plateau.reductions)
 
 losses, rates = [], []
 state = up.OptimizationState()
@@ -356,9 +363,10 @@ for epoch in state.epochs(90):
     if 5 < epoch <= 60:
         plateau.observe(losses[-1])
 """,
-        "The rate is halved where six losses in a row were no better than the best. The cosine begins at what is left, since it is "
-        "multiplied by the same `plateau`, which nothing moves after epoch 60.",
+        "The rate is halved where six losses in a row were no better than the best. The cosine begins at what is left, since it "
+        "is multiplied by the same `plateau`, which nothing moves after epoch 60.",
         {"loss": "losses", "learning rate": "rates"},
+        spans=((0.0, 0.2), (0.0, 0.1)),
     ),
     Composition(
         "Restarts that get lower, after a delay, and not below a floor",
@@ -367,8 +375,8 @@ from updaters.learning_rate import CosineRestarts, Delay
 
 rate = Delay(CosineRestarts(0.1, 20, peak_factor=0.6), 10).clamp(low=0.01)
 """,
-        "Ten epochs at the first peak, and then four periods. `floor=0.01` in the place of the clamp would squeeze the curves; the "
-        "clamp cuts them off.",
+        "Ten epochs at the first peak, and then four periods. `floor=0.01` in the place of the clamp would squeeze the curves; "
+        "the clamp cuts them off.",
         {"learning rate": "rate"},
     ),
     Composition(
@@ -380,8 +388,9 @@ from updaters import learning_rate, momentum
 optimizer = up.SGD(learning_rate.OneCycle(0.1, 9000), momentum=momentum.OneCycle(9000))
 figure = up.plot(optimizer, epochs=90, batches_per_epoch=100)
 """,
-        "`plot` draws what an optimizer has scheduled, in panels like these: a momentum that is lowest where the rate is highest.",
+        "`plot` draws what an optimizer has scheduled in such panels. The momentum is lowest where the rate is highest.",
         {"learning rate": "optimizer.lr", "momentum": "optimizer.momentum"},
+        spans=((0.0, 0.1), (0.8, 1.0)),
         batches=100,
     ),
     Composition(
@@ -396,6 +405,7 @@ figure = up.plot(optimizer, epochs=90)
         "A decay that rises from 0.04 to 0.4 along a cosine, as in self-supervised vision transformers, and a second moment that "
         "forgets quickly while gradients still change.",
         {"learning rate": "optimizer.lr", "beta2": "optimizer.beta2", "weight_decay": "optimizer.weight_decay"},
+        spans=((0.0, 0.001), (0.9, 1.0), (0.0, 0.4)),
     ),
 )
 
@@ -425,17 +435,17 @@ for epoch in state.epochs(20):                # the clock counts epochs
 print(rate(up.OptimizationState(epoch=10, iteration=1000)))      # 0.000505, at any clock of your choosing
 ```
 
-- **T** is 1 during the first epoch or iteration. Fields in the pictures' calls that are lengths, such as `length`, `every`, `up` or
-  `warmup`, are in the same unit as T: epochs, or iterations by `clock="iteration"`. What transformers and cycles are
-  trained with counts iterations unless `clock="epoch"` is given.
+- **T** is 1 during the first epoch or iteration. `clock="epoch"` or `clock="iteration"` says which it counts, and is the unit
+  of all lengths: `length`, `every`, `up`, `warmup`. Unless told otherwise, transformers' schedules, cycles, `momentum.Nadam` and
+  `per_step` count iterations, and all others epochs.
 - **T = 0** is where a curve begins, before the first unit. `Exp(0.1)` has 0.09 in the first epoch, and `Linear(0.1, 10)` 0.0 in
   the tenth. A warm-up aims at the T = 0 of what comes after it. For a system whose first step has T = 0, write `Delay(curve, 1)`.
-- **What holds and steps counts units that are done**, T - 1: `Step`, `MultiStep`, `Piecewise`, staircases, restarts, and the boundaries
-  of a `Sequence`. `Step(0.1, 30)` has 0.1 in epochs 1 to 30. These need no delay to agree with other systems.
-- **At its end a curve stays** where it is. Ends and floors are absolute values, not fractions. A curve by epochs is at its end for
-  the whole of its last epoch: with `end=0`, the last of 20 epochs of `Cosine(0.1, 20)` moves no weight. Give it an end, one epoch
-  more, or iterations.
-- **Look at the unit.** `Cosine(0.1, 10_000)` is one of 10,000 epochs; of updates, it has `clock="iteration"`.
+- **What holds and steps counts units that are done**, T - 1: `Step`, `MultiStep`, `Piecewise`, staircases, restarts, and the
+  boundaries of a `Sequence`. `Step(0.1, 30)` has 0.1 in epochs 1 to 30. These need no delay to agree with PyTorch's.
+- **At its end a curve stays**, unless it is told to be `periodic`, or to `cycle`. Ends and floors are absolute, not fractions.
+  A curve by epochs is at its end for the whole of its last epoch: with `end=0`, the last of 20 epochs of `Cosine(0.1, 20)` moves no
+  weight. Give it an end, one epoch more, or iterations.
+- **Look at the unit.** `Cosine(0.1, 10_000)` is one of 10,000 epochs; one of updates has `clock="iteration"`.
 - **Any callable `state -> float` is as good**, in an optimizer and within compositions. There it sees a clock that begins with its
   part, and from which what is held is taken off already: `state.iteration` counts what schedules count.
 - **Every numeric hyperparameter takes a schedule**: the learning rate, a momentum, betas, epsilon, the weight decay, a clip. A
@@ -509,14 +519,14 @@ What a reading costs, beside the same formula by hand: `python benchmarks/schedu
 
 Other systems' schedules, by their names and arguments, are in `updaters.compat.torch.lr_scheduler`,
 `updaters.compat.keras.schedules`, `updaters.compat.tensorlayerx.lr`, `updaters.compat.oneflow.lr_scheduler`,
-`updaters.compat.openseq2seq.lr_policies` and `updaters.compat.mxnet_jl` (`LearningRate`, `Momentum`). Each gives
-schedules of these; which, and how close they are: [parity.md](parity.md).
+`updaters.compat.openseq2seq.lr_policies` and `updaters.compat.mxnet_jl` (`LearningRate`, `Momentum`). What
+they give is one of these schedules or a composition; which, and how close it is: [parity.md](parity.md).
 
 ## The gallery
 
-The names in the calls are those of `updaters.learning_rate`; momenta are from `updaters.momentum`, where `Fixed`, `Linear`, `Cosine`,
-the steps and the compositions are again. Rates are drawn from 0 to 0.1, over 100 epochs or 1000 iterations unless the axis says
-otherwise. In the equations names are fields, and `inner(T)` is a member's value.
+The names in the calls are those of `updaters.learning_rate`. Those in the equations are fields; `inner(T)`, `left(T)` and
+`right(T)` are values of members, and `⌊x⌋` is x rounded down. Rates are drawn from 0 to 0.1 over 100 epochs or 1,000 iterations,
+unless the axes say otherwise. A curve by epochs is a fine staircase, since an epoch has one value.
 """
 
 COMPOSED = """\
@@ -534,14 +544,14 @@ def page() -> str:
         parts.extend(_section(entry) for entry in entries)
     parts.append(COMPOSED)
     for each in COMPOSITIONS:
-        parts.append(f"### {each.title}\n\n```python\n{each.code}```\n\n{_image(each.file, 480, each.title)}\n\n{each.text}\n")
+        parts.append(
+            f"### {each.title}\n\n```python\n{each.code}```\n\n{_image(each.file, 480, each.title)}\n\n{_filled(each.text)}\n"
+        )
     return "\n".join(parts)
 
 
 def _section(entry: Entry) -> str:
-    units = f"{entry.length:,} {entry.clock}s"
-    image = _image(entry.file, 320, f"{entry.call.replace(chr(34), chr(39))} over {units}", ' align="right"')
-    about = f" {entry.about}" if entry.about else ""
+    image = _image(entry.file, 320, entry.description.replace('"', "'"), ' align="right"')
     return f"""\
 #### {entry.name}
 
@@ -551,10 +561,14 @@ def _section(entry: Entry) -> str:
 
 `{entry.equation}`
 
-{entry.purpose}{about}
+{_filled(f"{entry.purpose} {entry.about}")}
 
 <br clear="all">
 """
+
+
+def _filled(text: str) -> str:
+    return fill(text, 130, break_long_words=False, break_on_hyphens=False)
 
 
 def _image(file: str, width: int, text: str, place: str = "") -> str:
@@ -585,58 +599,68 @@ STYLE = {
 
 def draw(
     panels: Mapping[str, Sequence[float]],
+    spans: Sequence[tuple[float, float]],
     file: Path,
     *,
+    description: str,
     unit: str,
-    batches: int,
-    size: tuple[float, float],
-    span: tuple[float, float] | None = None,
+    batches: int = 1,
+    width: float,
 ) -> None:
     """Write a picture of values over a run, one panel above the other.
 
     Args:
         panels: the value at each update, by titles.
+        spans: the lowest and highest value of each axis.
         file: where to write it.
+        description: what it shows, which is written into the file too.
         unit: what the axis counts.
         batches: how many updates each of these has.
-        size: in inches, of 100 pixels as they are shown.
-        span: the values that the axis has at least; those that are drawn, and 0 where it is not far, unless given.
+        width: in inches, of 100 pixels as they are shown.
     """
     import matplotlib
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
+    drawn = BytesIO()
     with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]  # its keys are literals
-        figure = Figure(size, layout="constrained")
-        for axes, (title, values) in zip(
-            figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0], panels.items(), strict=True
-        ):
+        panel, gap, margin = 1.1, 0.35, (0.6, 0.22, 0.42)  # the same in all pictures, so that their axes are of one size
+        height = margin[2] + len(panels) * (panel + gap) - 0.07
+        figure = Figure((width, height))
+        for row, ((title, values), (low, high)) in enumerate(zip(panels.items(), spans, strict=True)):
+            bottom = margin[2] + (len(panels) - 1 - row) * (panel + gap)
+            place = (margin[0] / width, bottom / height, (width - margin[0] - margin[1]) / width, panel / height)
+            axes = figure.add_axes(place)
             # A value holds during the whole of its update.
-            axes.step([k / batches for k in range(len(values) + 1)], [values[0], *values], where="pre", color=BLUE, clip_on=False)
-            low, high = span or bounds(list(values))
-            high = max(high, *values)
-            axes.set(xlim=(0, len(values) / batches), ylim=(low, high + 0.02 * (high - low)), title=title)
-            axes.yaxis.set_major_locator(MaxNLocator(2, steps=[1, 5, 10]))
-            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+            x = [k / batches for k in range(len(values) + 1)]
+            axes.step(x, [values[0], *values], where="pre", color=BLUE, clip_on=max(values) > high)
+            length = len(values) // batches
+            ticks = [length * k // 4 for k in range(5)] if length % 3 else [length * k // 3 for k in range(4)]
+            axes.set(xlim=(0, length), ylim=(low, high), title=title, yticks=[low, (low + high) / 2, high], xticks=ticks)
+            axes.set_xticklabels([f"{tick:,}" for tick in ticks] if row == len(panels) - 1 else [])
+            axes.set_yticklabels([f"{tick:.4g}" for tick in axes.get_yticks()])
         axes.set_xlabel(unit)
-        figure.savefig(file, metadata={"Software": None})
+        figure.savefig(drawn)
+    # A palette takes a third of the space.
+    about = PngInfo()
+    about.add_text("Description", description)
+    Image.open(drawn).quantize(64, method=Image.Quantize.FASTOCTREE).save(file, optimize=True, pnginfo=about)
 
 
 def draw_all() -> None:
-    """Write all pictures."""
+    """Write all pictures, and no others."""
     PICTURES.mkdir(exist_ok=True)
     for old in PICTURES.glob("*.png"):
         old.unlink()
-    for title, entries in GALLERY.items():
+    for group, entries in GALLERY.items():
+        title = "momentum" if group == "Momenta" else "learning rate"
         for entry in entries:
-            name = "momentum" if title == "Momenta" else "learning rate"
-            draw(
-                {name: entry.values()}, PICTURES / entry.file, unit=f"{entry.clock}s", batches=1, size=(3.2, 1.8), span=entry.span
-            )
+            panels, file = {title: entry.values()}, PICTURES / entry.file
+            draw(panels, [entry.span], file, description=entry.description, unit=f"{entry.clock}s", width=3.2)
     for each in COMPOSITIONS:
-        panels = each.values()
-        draw(panels, PICTURES / each.file, unit="epochs", batches=each.batches, size=(4.8, 0.8 + 1.0 * len(panels)))
+        file = PICTURES / each.file
+        draw(each.values(), each.spans, file, description=each.code, unit="epochs", batches=each.batches, width=4.8)
 
 
 def main() -> int:
