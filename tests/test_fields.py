@@ -555,3 +555,36 @@ def test_a_reading_is_not_for_writing_to() -> None:
     optimizer = SGD(0.1)
     with pytest.raises(AttributeError, match="not for writing to: lr"):
         optimizer.at(up.OptimizationState()).lr = 5.0
+
+
+TRANSFORMS = [getattr(up.transforms, name) for name in up.transforms.__all__]
+BOUNDS = [(kind, field.name) for kind in TRANSFORMS for field in attrs.fields(kind) if "interval" in field.metadata]
+
+
+def test_every_number_of_a_transform_takes_a_schedule() -> None:
+    words = {"mode"}
+    fields = {(kind, field.name) for kind in TRANSFORMS for field in attrs.fields(kind) if field.name not in words}
+    assert set(BOUNDS) == fields
+
+
+@pytest.mark.parametrize(("kind", "field"), BOUNDS)
+def test_a_scheduled_number_of_a_transform_is_read_at_each_update(kind: type[Any], field: str) -> None:
+    needed: dict[str, Any] = {
+        other.name: {"low": -1.0}.get(other.name, 0.5) for other in attrs.fields(kind) if other.default is attrs.NOTHING
+    }
+    schedule = up.learning_rate.Linear(0.1, 10, end=0.9, clock="iteration")
+    scheduler = -schedule if field == "low" else schedule
+    start = np.array([3.0, -4.0, 0.0])
+    by_schedule, by_numbers, by_one_number = (start.copy() for _ in range(3))
+    update = up.get_updater(up.SGD(0.1, transforms=kind(**needed | {field: scheduler})), backend="numpy")
+    first = scheduler(up.OptimizationState(iteration=1))
+    for k in range(1, 6):
+        gradient = np.array([0.7, -2.0, 1e-7]) * k
+        update.state.iteration = k
+        update("w", gradient, by_schedule)
+        for weight, number in ((by_numbers, scheduler(update.state)), (by_one_number, first)):
+            now = up.SGD(0.1, transforms=kind(**needed | {field: number}))
+            up.get_updater(now, update.state, backend="numpy")("w", gradient, weight)
+    np.testing.assert_array_equal(by_schedule, by_numbers, strict=True)
+    if (kind.__name__, field) not in (("LARC", "epsilon"), ("LARC", "min_update")):  # which count where norms are almost 0
+        assert not np.array_equal(by_schedule, by_one_number)
