@@ -17,13 +17,11 @@ from typing import Any
 
 import attrs
 
-HERE = Path(__file__).parent
-if __name__ == "__main__":
-    sys.path.insert(0, str(HERE.parent))
+import updaters as up
+from updaters import learning_rate, momentum
+from updaters.protocols import Schedulable
 
-import updaters as up  # noqa: E402
-from updaters import learning_rate, momentum  # noqa: E402
-from updaters.protocols import Schedulable  # noqa: E402
+HERE = Path(__file__).parent
 
 PAGE = HERE / "schedules.md"
 PICTURES = HERE / "schedules"

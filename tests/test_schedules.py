@@ -473,7 +473,7 @@ def test_what_is_no_count_is_refused(schedule: type[Any], field: str, value: Any
         (lambda: MultiStep(0.1, (3, 4.0)), TypeError, "MultiStep.milestones[1] must be an integer of at least 0, got 4.0"),  # type: ignore[arg-type]
         (lambda: MultiStep(0.1, "12"), TypeError, "MultiStep.milestones must be a sequence of integers, got '12'"),  # type: ignore[arg-type]
         (lambda: MultiStep(0.1, 30), TypeError, "MultiStep.milestones must be a sequence of integers, got 30"),  # type: ignore[arg-type]
-        (lambda: Sequence([RAMP], [3]), ValueError, "Sequence.boundaries must be one fewer than the 1 schedules, got (3,)"),
+        (lambda: Sequence([RAMP], [3]), ValueError, f"Sequence.boundaries must be one fewer than schedules, ({RAMP!r},), got (3,)"),
         (lambda: Sequence([RAMP, FALL], [0]), ValueError, "Sequence.boundaries[0] must be an integer of at least 1, got 0"),
         (lambda: Sequence([RAMP, FALL, 1], [3, 3]), ValueError, "Sequence.boundaries must be in increasing order, got [3, 3]"),
         (lambda: Sequence([RAMP, Exp], [3]), TypeError, f"Sequence.schedules[1] must be a finite number or a scheduler, got {Exp!r} (the class; call it)"),  # type: ignore[list-item]
@@ -744,7 +744,12 @@ def test_fractional_lengths_step_where_they_should() -> None:
 @pytest.mark.parametrize(("period", "factor"), [(10, 1 + 1e-7), (100, 1.001), (1, 2), (3, 10**6), (0.5, 1.5), (0.001, 1 + 1e-9)])
 def test_restarts_are_found_at_once_however_many_there_are(period: float, factor: float) -> None:
     curve = CosineRestarts(1.0, period, period_factor=factor)
-    assert all(0.0 <= curve(at("epoch", t)) <= 1.0 for t in (1, 2, 10**3, 10**9, 10**12))
+    for done in (0, 1, 10**3, 10**9, 10**12):
+        restarts, begun, length = curve._period_at(done)
+        near = 1e-9 + 1e-12 * done
+        assert begun - near <= done < begun + length + near
+        assert begun == pytest.approx(period * math.expm1(restarts * math.log1p(factor - 1)) / (factor - 1), rel=1e-11)
+        assert length == pytest.approx(period * math.exp(restarts * math.log1p(factor - 1)), rel=1e-6)
 
 
 @pytest.mark.parametrize("period", ["10", "7", "2.5", "10000", "1000000"])

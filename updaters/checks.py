@@ -65,8 +65,15 @@ def number(value: object, name: str, interval: Interval, *, kinds: str = "", sou
     return result
 
 
+def finite(value: Any, name: Callable[[], str]) -> float:
+    """What another's function gave, as a finite float; `name` says what the error calls it, which no other reading pays for."""
+    return value if type(value) is float and math.isfinite(value) else number(value, name(), FINITE)
+
+
 def scalar(value: Any) -> Any:
     """The one number of an array of one, of any library that has `shape` and `item`; all else as it is."""
+    if type(value) is float:  # as most are, at each reading of a schedule
+        return value
     shape = getattr(value, "shape", None)
     if shape is None or isinstance(value, numbers.Real) or not hasattr(value, "item"):
         return value

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from math import floor, isfinite
+from math import floor
 from typing import Any
 
 import attrs
 
-from updaters.checks import FINITE, field_name, number
+from updaters.checks import field_name, finite
 from updaters.protocols import Schedulable
 from updaters.schedules.fields import Clock, inner, schedulable
 from updaters.state import OptimizationState
@@ -95,11 +95,9 @@ class Schedule:
         parts = []
         for field in attrs.fields(type(self)):  # type: ignore[arg-type]  # it is one, as was just asked
             value = getattr(self, field.name)
-            if not field.init:
-                continue
-            if not field.kw_only:
+            if field.init and not field.kw_only:
                 parts.append(repr(value))
-            elif value != default(self, field):
+            elif field.init and value != default(self, field):
                 parts.append(f"{field.name}={value!r}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
@@ -124,10 +122,7 @@ def at(schedule: Schedulable, epoch: int, iteration: int, state: OptimizationSta
     if (epoch, iteration) != (state.epoch, state.iteration):  # at 1 at least, as in a clock that runs
         epoch, iteration = max(epoch, min(state.epoch, 1)), max(iteration, min(state.iteration, 1))
         state = OptimizationState(state.batch_size, epoch, state.batch, iteration, 0, state.unfinished)
-    value = schedule(state)
-    if type(value) is float and isfinite(value):
-        return value
-    return number(value, f"the value of {schedule!r}", FINITE)
+    return finite(schedule(state), lambda: f"the value of {schedule!r}")
 
 
 def clocks(*schedules: Schedulable) -> frozenset[Clock]:

@@ -12,7 +12,7 @@ import attrs
 from updaters.checks import field_name
 from updaters.protocols import Schedulable
 from updaters.schedules.base import Schedule, at, clocks, count
-from updaters.schedules.fields import Clock, inner, inners, moments, units, value_in
+from updaters.schedules.fields import Clock, inner, inners, moments, one_fewer_than, units, value_in
 from updaters.state import OptimizationState
 
 
@@ -103,13 +103,6 @@ def _moved(clock: Clock, t: int, schedule: Schedulable, epoch: int, iteration: i
     return at(schedule, t, iteration, state) if clock == "epoch" else at(schedule, epoch, t, state)
 
 
-def _check_count(instance: Sequence, attribute: attrs.Attribute[Any], boundaries: abc.Sequence[int]) -> None:
-    if len(boundaries) != len(instance.schedules) - 1:
-        raise ValueError(
-            f"Sequence.boundaries must be one fewer than the {len(instance.schedules)} schedules, got {boundaries!r}"
-        )
-
-
 @attrs.frozen(repr=False)
 class Sequence(Schedule):
     """One schedule after another, each on a clock of its own that begins with it.
@@ -136,7 +129,7 @@ class Sequence(Schedule):
     """
 
     schedules: abc.Sequence[Schedulable] = inners()
-    boundaries: abc.Sequence[int] = moments(1, validator=_check_count)
+    boundaries: abc.Sequence[int] = moments(1, validator=one_fewer_than("schedules"))
     clock: Clock = _clock(lambda sequence: sequence.schedules, begun_anew=1)
 
     def at(self, epoch: int, iteration: int, state: OptimizationState) -> float:

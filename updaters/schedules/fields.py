@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
@@ -66,6 +66,18 @@ def moments(least: int = 0, *, repeated: bool = False, **options: Any) -> Any:
         return result
 
     return _converted(convert, **options)
+
+
+def one_fewer_than(others: str) -> Any:
+    """A validator of boundaries between the members of another field."""
+
+    def check(instance: object, attribute: attrs.Attribute[Any], boundaries: Sequence[int]) -> None:
+        members = getattr(instance, others)
+        if len(boundaries) != len(members) - 1:
+            name = field_name(instance, attribute)
+            raise ValueError(f"{name} must be one fewer than {others}, {members!r}, got {boundaries!r}")
+
+    return check
 
 
 def driven_by(default: Clock) -> Any:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
 from typing import Any, Literal
 
 import attrs
 
-from updaters.checks import FINITE, number, scalar
+from updaters.checks import finite, scalar
 from updaters.schedules.base import Curve
 from updaters.schedules.fields import Clock, driven_by, function, units, value_in
 
@@ -85,7 +84,4 @@ def per_step(function: Callable[[int], Any], *, first: Literal[0, 1] = 0, clock:
 
 
 def _value(function: Callable[[int], Any], step: int) -> float:
-    value = function(step)
-    if type(value) is float and isfinite(value):
-        return value
-    return number(scalar(value), f"{function!r} at {step}", FINITE)
+    return finite(scalar(function(step)), lambda: f"{function!r} at {step}")

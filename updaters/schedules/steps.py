@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Any
 
 import attrs
 
 from updaters.checks import POSITIVE
 from updaters.schedules.base import Curve
-from updaters.schedules.fields import Clock, driven_by, moments, units, value_in, values
+from updaters.schedules.fields import Clock, driven_by, moments, one_fewer_than, units, value_in, values
 
 
 @attrs.frozen(repr=False)
@@ -79,11 +78,6 @@ class MultiStep(Curve):
         return self.value * decay
 
 
-def _check_count(instance: Piecewise, attribute: attrs.Attribute[Any], boundaries: Sequence[int]) -> None:
-    if len(boundaries) != len(instance.values) - 1:
-        raise ValueError(f"Piecewise.boundaries must be one fewer than values, {instance.values!r}, got {boundaries!r}")
-
-
 @attrs.frozen(repr=False)
 class Piecewise(Curve):
     """One value after another, each until its boundary.
@@ -108,7 +102,7 @@ class Piecewise(Curve):
     """
 
     values: Sequence[float] = values()
-    boundaries: Sequence[int] = moments(validator=_check_count)
+    boundaries: Sequence[int] = moments(validator=one_fewer_than("values"))
     clock: Clock = driven_by("epoch")
 
     def curve(self, t: int) -> float:
