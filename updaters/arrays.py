@@ -19,6 +19,10 @@ HALVES = ("float16", "bfloat16")
 """The dtypes that are stored in 16 bits and computed in float32."""
 
 
+LARGEST = {"float16": 65504.0, "bfloat16": 2.0**128 - 2.0**120}
+"""The largest finite number of each."""
+
+
 @cache
 def compute_dtype(dtype: DType) -> DType | None:
     """The real dtype in which arrays of `dtype` are computed, in the machine's byte order; None if they are not."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -98,6 +98,11 @@ def integer(value: object) -> int | None:
         return operator.index(value)  # type: ignore[arg-type]  # whether it has an index is the question
     except TypeError:
         return None
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names in their order, for a message."""
+    return ", ".join(sorted(map(repr, names))) or "nothing"
 
 
 def choice(*words: str, default: str) -> Any:

@@ -49,6 +49,7 @@ class OptimizationState:
         iteration: mini-batches since the run began; it never restarts.
         held: iterations in which nothing was applied (accumulating, skipped). Schedules on the iteration
             clock read `iteration - held`.
+        last_held: the iteration that was held last.
         unfinished: whether `epoch` was begun and not run to its end. `epochs` enters such an epoch again
             and follows a finished one.
 
@@ -77,6 +78,7 @@ class OptimizationState:
     iteration: int = _counter(0)
     held: int = _counter(0)
     unfinished: bool = flag(False, kw_only=False)
+    last_held: int = _counter(0)
     # Batches of a re-entered epoch still to be passed over, and how many `epochs` and `batches` loops are running.
     _done: int = attrs.field(default=0, init=False, eq=False, repr=False)
     _loops: int = attrs.field(default=0, init=False, eq=False, repr=False)
@@ -146,6 +148,18 @@ class OptimizationState:
             self.unfinished = self.unfinished and (self._done > 0 or self._passes > 1)
         finally:
             self._passes -= 1
+
+    def hold(self) -> None:
+        """Count the iteration as one in which nothing was applied. Updaters do, and several may within one iteration."""
+        if self.last_held < self.iteration:
+            self.held += 1
+            self.last_held = self.iteration
+
+    def release(self) -> None:
+        """Something is applied in the iteration after all: it is not held."""
+        if self.last_held == self.iteration > 0:
+            self.held -= 1
+            self.last_held = 0
 
     def ahead(self, iterations: int = 1) -> OptimizationState:
         """The clock as it will stand `iterations` mini-batches on, within the same epoch."""

@@ -1,4 +1,4 @@
-"""What can happen to a gradient between its decay and the rule: an optimizer's `transforms`.
+"""What can happen to a gradient: before its decay, as an updater's `clip`, or after it, as an optimizer's `transforms`.
 
 A transform of one's own is a frozen value with two parts: `apply(w, g, *coefficients)`, which gives the new gradient
 and is written as a rule's formula is, norms included, and `coefficients(now, state)`.
@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import attrs
 import numpy as np
 
-from updaters.checks import POSITIVE, Interval, choice
+from updaters.arrays import as_reals
+from updaters.checks import NONNEGATIVE, POSITIVE, Interval, choice, field_name, integer, number
 from updaters.optimizers.base import Reading
 from updaters.optimizers.fields import hyperparameter, nonnegative
 from updaters.protocols import Schedulable, read
 from updaters.state import OptimizationState
 
-__all__ = ["LARC", "ClipByNorm", "ClipByValue"]
+__all__ = ["AGC", "LARC", "ClipByGlobalNorm", "ClipByNorm", "ClipByValue"]
 
 ANY = Interval(-math.inf)
 
@@ -76,7 +77,7 @@ class ClipByNorm:
 
     Conventions:
         Each weight's own norm, as Keras's `clipnorm` and TensorFlow's `clip_by_norm` take it. The norm of all weights
-        together is another thing, which PyTorch's `clip_grad_norm_` takes. Squares are summed in float64, those of
+        together, which PyTorch's `clip_grad_norm_` takes, is `ClipByGlobalNorm`'s. Squares are summed in float64, those of
         a complex gradient over both its parts; where even these overflow, above 1e154, the gradient becomes 0.
 
     References:
@@ -99,6 +100,137 @@ class ClipByNorm:
     def coefficients(self, now: Reading, state: OptimizationState, /) -> Sequence[float]:
         """The bound at a clock."""
         return (read(self.bound, state, "ClipByNorm.bound", POSITIVE),)
+
+
+@attrs.frozen
+class ClipByGlobalNorm:
+    """All gradients of a step are shrunk together, to a norm of at most `bound`; below it, they stay as they are.
+
+        norm = (sum of |g|**p over all elements of all weights)**(1 / p), or the largest |g| where p is infinite
+        g = g * bound / (norm + epsilon)                             where norm + epsilon is above the bound
+
+    It is a `clip` of `get_updater`, for `update.step`, which has all gradients. Weights whose gradient is None, and those that
+    are frozen, count for nothing. Where `overrides` give some weights a clip of their own, its norm is theirs alone.
+
+    Attributes:
+        bound: the largest norm, above 0, in units of the gradient.
+        p: the order of the norm, above 0; `math.inf` for the largest magnitude.
+        epsilon: added to the norm; in units of the gradient.
+
+    Raises:
+        TypeError, ValueError: a field is out of range.
+
+    Conventions:
+        Without an epsilon it is TensorFlow's and Keras's, and an exact no-op below the bound. PyTorch and OneFlow add 1e-6,
+        and MXNet 1e-8. A norm that is infinite or NaN scales nothing; what becomes of such gradients `nonfinite` says.
+        Squares are summed in float64, for float64 gradients in two ranges, so that they do not overflow. Of complex gradients it
+        is the modulus that counts.
+
+    References:
+        Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013, arXiv:1211.5063.
+
+    Example:
+        >>> weights = [np.zeros(1), np.zeros(1)]
+        >>> update = up.get_updater(up.SGD(1.0), clip=up.transforms.ClipByGlobalNorm(1.0))
+        >>> update.step([np.array([3.0]), np.array([-4.0])], weights)
+        >>> weights
+        [array([-0.6]), array([0.8])]
+    """
+
+    bound: Schedulable = hyperparameter(attrs.NOTHING, POSITIVE, kw_only=False)
+    p: float = 2.0
+    epsilon: Schedulable = nonnegative(0.0)
+
+    of_all: ClassVar[bool] = True
+
+    def __attrs_post_init__(self) -> None:
+        if self.p != math.inf:
+            number(self.p, "ClipByGlobalNorm.p", POSITIVE)
+
+    @staticmethod
+    def apply(w: Any, g: Any, factor: Any) -> Any:
+        """The clipped gradient."""
+        return g * factor
+
+    def coefficients(self, now: Reading, state: OptimizationState, /) -> Sequence[float]:
+        """The factor that leaves gradients as they are: the one in force comes from the norm of all."""
+        return (1.0,)
+
+    def factor(self, norm: Any, state: OptimizationState) -> Any:
+        """The factor for gradients of that norm, a float64 on the host or of no dimension on a device."""
+        bound = read(self.bound, state, "ClipByGlobalNorm.bound", POSITIVE)
+        size = norm + read(self.epsilon, state, "ClipByGlobalNorm.epsilon", NONNEGATIVE)
+        return np.where((size > bound) & (norm < math.inf), bound / size, 1.0)
+
+
+@attrs.frozen
+class AGC:
+    """Adaptive gradient clipping: each unit's gradient is shrunk to a share of its weight's norm.
+
+        most = ratio * max(norm(w_i), epsilon)
+        g_i = g_i * most / norm(g_i)                                where norm(g_i) is above it
+
+    It is a `clip` of `get_updater`. It takes an array of the gradients' size for the time of an update.
+
+    Attributes:
+        ratio: the largest quotient of norms.
+        epsilon: the least norm that a unit's weight is taken to have, so that zeros can begin to move.
+        axis: the axis along which units lie: each index of it is one, with all elements of the other axes. A weight of one
+            dimension or none is one unit.
+
+    Raises:
+        TypeError, ValueError: a field is out of range; or, at a weight's first update, it has no such axis.
+
+    Conventions:
+        Units lie along the first axis, as output features do in PyTorch; they are along the last in Keras and JAX. The authors
+        leave out the last layer: `overrides={"head.*": {"clip": None}}`.
+
+    References:
+        Brock, De, Smith and Simonyan, "High-Performance Large-Scale Image Recognition Without Normalization", 2021,
+        arXiv:2102.06171.
+
+    Example:
+        >>> weight = np.array([[3.0, 4.0], [0.0, 1.0]])
+        >>> update = up.get_updater(up.SGD(1.0), clip=up.transforms.AGC(0.1))
+        >>> update("w", np.array([[0.0, 5.0], [0.06, 0.08]]), weight)
+        >>> weight
+        array([[ 3.  ,  3.5 ],
+               [-0.06,  0.92]])
+    """
+
+    ratio: Schedulable = hyperparameter(0.01, POSITIVE, kw_only=False)
+    epsilon: Schedulable = hyperparameter(1e-3, POSITIVE)
+    axis: int = attrs.field(default=0, kw_only=True)
+
+    of_units: ClassVar[bool] = True
+
+    @axis.validator
+    def _check_axis(self, attribute: attrs.Attribute[Any], value: object) -> None:
+        if integer(value) is None:
+            raise TypeError(f"{field_name(self, attribute)} must be an integer, got {value!r}")
+
+    def check(self, index: object, shape: tuple[int, ...]) -> None:
+        """Raise unless a weight has the axis."""
+        if len(shape) > 1 and not -len(shape) <= self.axis < len(shape):
+            raise ValueError(f"weight {index!r}: AGC takes units along axis {self.axis}, got shape {shape}")
+
+    def apply(self, w: Any, g: Any, ratio: float, epsilon: float) -> Any:
+        """The factor of each unit, in float64, to be multiplied with the gradient."""
+        most = ratio * np.maximum(self._norms(w), epsilon)
+        norms = self._norms(g)
+        return np.where(norms > most, most / norms, 1.0)
+
+    def coefficients(self, now: Reading, state: OptimizationState, /) -> Sequence[float]:
+        """The coefficients at a clock."""
+        return read(self.ratio, state, "AGC.ratio", POSITIVE), read(self.epsilon, state, "AGC.epsilon", POSITIVE)
+
+    def _norms(self, array: Any) -> Any:
+        """Each unit's norm, in float64, in the shape that broadcasts with the array."""
+        parts = as_reals(array)
+        own = self.axis % array.ndim if array.ndim > 1 else None
+        others = tuple(axis for axis in range(parts.ndim) if axis != own)
+        sums = np.square(parts.astype(np.float64)).sum(axis=others, keepdims=True)
+        return np.sqrt(sums[..., 0] if parts.ndim > array.ndim else sums)
 
 
 def _larc_ratio(w: Any, g: Any, eta: Any, epsilon: Any) -> Any:

@@ -41,6 +41,7 @@ class WeightState:
         dtype: the weight's dtype.
         device: where the weight is, `"cpu"` or `"cuda:0"` and so on.
         count: the updates that the weight has had.
+        gathered: the gradients that are accumulated, and not yet applied.
     """
 
     index: Index
@@ -50,11 +51,15 @@ class WeightState:
     _arrays: dict[str, Array]
     _scalars: dict[str, float]
     count: int = 0
+    gathered: int = 0
     # What runs its updates, chosen and bound at the first one in this process.
     backend: Backend | None = attrs.field(default=None, init=False)
     rule: Any = attrs.field(default=None, init=False)
     runner: Any = attrs.field(default=None, init=False)
     bound: Bound | None = attrs.field(default=None, init=False)
+    others: dict[str, Any] = attrs.field(factory=dict, init=False)
+    table: Any = attrs.field(default=None, init=False)
+    row: dict[str, Array] = attrs.field(factory=dict, init=False)
 
     @property
     def arrays(self) -> Mapping[str, Array]:
@@ -84,6 +89,15 @@ class WeightState:
             if value != then:
                 raise ValueError(f"weight {self.index!r}: expected {what} {then} as in its earlier updates, got {value}")
 
+    def unbind(self, rule: Any) -> None:
+        """Go on by another rule, which is bound at the next update."""
+        self.rule, self.bound, self.others = rule, None, {}
+
+    def empty(self) -> None:
+        """Drop what is accumulated."""
+        self._arrays["accumulated"][...] = 0
+        self.gathered = 0
+
     @property
     def nbytes(self) -> int:
         """The size of the slots in bytes."""
@@ -95,7 +109,7 @@ class WeightState:
 
     def __getstate__(self) -> tuple[Any, ...]:
         arrays = {name: array if isinstance(array, np.ndarray) else array.get(order="A") for name, array in self.arrays.items()}
-        return self.index, self.shape, self.dtype, self.device, arrays, self._scalars, self.count
+        return self.index, self.shape, self.dtype, self.device, arrays, self._scalars, self.count, self.gathered
 
     def __setstate__(self, values: tuple[Any, ...]) -> None:
         self.__init__(*values)  # type: ignore[misc]
@@ -109,7 +123,7 @@ class WeightState:
         return (
             isinstance(other, WeightState)
             and (self.index, self.shape, self.dtype) == (other.index, other.shape, other.dtype)
-            and (self._scalars, self.count) == (other._scalars, other.count)
+            and (self._scalars, self.count, self.gathered) == (other._scalars, other.count, other.gathered)
             and self.arrays.keys() == other.arrays.keys()
             and all(
                 bool(((a == b) | ((a != a) & (b != b))).all())

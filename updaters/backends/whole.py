@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,35 +15,53 @@ from updaters.formula import Formula
 from updaters.memory import extent
 
 
+Recorded: TypeAlias = tuple[Recording, Sequence[Array], Sequence[Array]]
+"""A recording with its slots and its numbers."""
+
+
 class Bound:
-    """A formula bound to one weight's slots, and what comes before it, recorded, which a backend runs on copies."""
+    """A formula bound to one weight's slots, with what comes before it and after it, recorded, which a backend runs.
 
-    def __init__(self, formula: Formula, slots: Sequence[Array], before: Recording | None, backend: Backend) -> None:
-        self.formula, self.slots, self.before, self.backend = formula, slots, before, backend
+    Args:
+        formula: from the weight, the gradient, slots and coefficients, whole, to the new weight and slots.
+        slots: what the formula keeps.
+        before: where anything comes before: its recording, whose last slot takes the gradient, its other slots and its
+            numbers. It is run on a copy of the weight.
+        after: where anything comes after: its recording, to which the new weight is the gradient, its slots and numbers.
+        backend: what runs these.
+    """
 
-    def job(self, weight: Array, grad: Array, coefficients: Sequence[float]) -> Job:
+    def __init__(
+        self, formula: Formula, slots: Sequence[Array], before: Recorded | None, after: Recorded | None, backend: Backend
+    ) -> None:
+        self.formula, self.slots, self.before, self.after, self.backend = formula, slots, before, after, backend
+
+    def job(self, weight: Array, grad: Array, coefficients: Sequence[Any]) -> Job:
         """The update, ready to run."""
+        own = len(self.formula.coefficients)
         if self.before is None:
-            return Job(self, weight, weight, grad, coefficients, None)
-        dtype, count = slot_dtype(weight.dtype), len(self.before.scalars)
+            return Job(self, weight, weight, grad, coefficients[:own], None, coefficients[own:])
+        recording, slots, numbers = self.before
+        dtype, count = slot_dtype(weight.dtype), len(recording.scalars)
         decayed = self.backend.slot(weight, weight.shape, dtype, "w")
         normalized = self.backend.slot(weight, weight.shape, dtype, 0.0)
-        bound = self.backend.bind(self.before, decayed, grad, (normalized,), ())
+        bound = self.backend.bind(recording, decayed, grad, (*slots, normalized), numbers)
         first = bound.job(decayed, grad, coefficients[:count])
-        return Job(self, weight, decayed, normalized, coefficients[count:], first)
+        return Job(self, weight, decayed, normalized, coefficients[count : count + own], first, coefficients[count + own :])
 
 
 class Job:
     """One weight's update, ready to run."""
 
     def __init__(
-        self, bound: Bound, weight: Array, begin: Array, grad: Array, coefficients: Sequence[float], before: Any
-    ) -> None:
+        self, bound: Bound, weight: Array, begin: Array, grad: Array, coefficients: Sequence[float], before: Any,
+        last: Sequence[float],
+    ) -> None:  # fmt: skip
         self.bound, self.weight, self.begin, self.grad = bound, weight, begin, grad
-        self.coefficients, self.before = coefficients, before
+        self.coefficients, self.before, self.last = coefficients, before, last
 
-    def work_out(self) -> list[tuple[Array, Array]]:
-        """What is to be written, and where; nothing has been.
+    def work_out(self) -> Callable[[], None]:
+        """What writes the update; nothing has been written yet.
 
         Raises:
             TypeError: the formula gives back something else than a weight and slots.
@@ -52,7 +70,7 @@ class Job:
         real = compute_dtype(weight.dtype)
         assert real is not None
         if not weight.size:
-            return []
+            return lambda: None
         if self.before is not None:
             self.bound.backend.run((self.before,))
         dtype = slot_dtype(weight.dtype)
@@ -68,12 +86,26 @@ class Job:
                 wanted = ", ".join(("w", *formula.slots))
                 got = [(getattr(result, "shape", None), str(getattr(result, "dtype", type(result)))) for result in results]
                 raise TypeError(f"{formula.name}.formula must give back ({wanted}) in their shapes and kinds, got {got}")
+            jobs = []
+            if self.bound.after is not None:
+                recording, kept, numbers = self.bound.after
+                end = results[0].astype(dtype)  # a copy, which nothing that is written lies in
+                bound = self.bound.backend.bind(recording, weight, end, kept, numbers)
+                jobs = [bound.job(weight, end, self.last)]
             changed = [
                 (target, result.astype(target.dtype, copy=False))
                 for target, result, old in zip(targets, results, (given[0], *given[2:]), strict=True)
-                if result is not old or (target is weight and self.begin is not weight)
+                if (result is not old or (target is weight and self.begin is not weight)) and not (jobs and target is weight)
             ]
-        return [(target, result.copy() if _lies_in(result, targets) else result) for target, result in changed]
+            changed = [(target, result.copy() if _lies_in(result, targets) else result) for target, result in changed]
+
+        def write() -> None:
+            if jobs:
+                self.bound.backend.run(jobs)
+            for target, result in changed:
+                target[...] = result
+
+        return write
 
 
 def _read_only(array: Array) -> Array:
@@ -101,10 +133,9 @@ class WholeArrays:
         for job in jobs:
             with _on_device(job.weight):
                 ready.append((job.weight, job.work_out()))
-        for weight, results in ready:
+        for weight, write in ready:
             with _on_device(weight):
-                for target, result in results:
-                    target[...] = result
+                write()
 
 
 def _on_device(array: Array) -> Any:

@@ -1,0 +1,156 @@
+"""Which optimizer, and which clip, each weight has: the optimizer's own, or what `overrides` say for its index."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import attrs
+import numpy as np
+
+from updaters.checks import NONNEGATIVE, listed, number
+from updaters.optimizers.base import Optimizer
+from updaters.policy import FROZEN, Frozen, Override, Policy, check_clips
+from updaters.protocols import Schedulable
+from updaters.rule import Group
+from updaters.schedules.base import Combination
+from updaters.weight_state import Index, check_index
+
+OWN = ("lr_scale", "clip")
+"""Settings that are no fields of an optimizer."""
+
+
+def text_of(index: Index) -> str:
+    """An index as globs and regular expressions see it: the parts of a tuple are joined by dots."""
+    return ".".join(map(text_of, index)) if isinstance(index, tuple) else str(index)
+
+
+class Choice:
+    """What is done to each weight, by its index; each answer is the same object at every asking."""
+
+    def __init__(self, optimizer: Optimizer, policy: Policy) -> None:
+        """Check the overrides.
+
+        Raises:
+            TypeError, ValueError: one is not what it may be; the message names its pattern.
+        """
+        self.optimizer, self.policy = optimizer, policy
+        self.group = Group(policy.clip)
+        self._groups: dict[int, Group] = {}
+        self._made: dict[tuple[int, int], tuple[Optimizer, Optimizer]] = {}
+        self._matches: dict[Index, int | None] = {}
+        for place, override in enumerate(policy.overrides):
+            name = f"overrides[{override.pattern!r}]"
+            pattern = override.pattern
+            if not isinstance(pattern, re.Pattern):
+                check_index(pattern)
+            elif not isinstance(pattern.pattern, str):
+                raise TypeError(f"{name} must be a pattern of str, got one of bytes")
+            self._check(override, name)
+            if "clip" in override.fields:
+                clip = override.fields["clip"]
+                clips = () if clip is None else tuple(clip) if isinstance(clip, (tuple, list)) else (clip,)
+                check_clips(clips, f"{name}: clip")
+                self._groups[place] = Group(clips, pattern)
+
+    def _check(self, override: Override, name: str) -> None:
+        if override.settings is FROZEN:
+            return
+        if isinstance(override.settings, Optimizer):
+            if override.settings.policy is not None:
+                raise ValueError(f"{name} must have no policy of its own, got {override.settings.policy!r}")
+            return
+        if not isinstance(override.settings, tuple):
+            raise TypeError(f"{name} must be a mapping of settings, an optimizer or FROZEN, got {override.settings!r}")
+        inner = [self.optimizer, *_inner(self.optimizer)]
+        known = {field.name for optimizer in inner for field in attrs.fields(type(optimizer))} - {"policy"}
+        for setting in override.fields:
+            if setting not in known and setting not in OWN:
+                raise ValueError(f"{name}: {setting!r} is no field of {type(self.optimizer).__name__}; there are {listed({*known, *OWN})}")
+        for optimizer in inner:
+            _changed(optimizer, override, name)
+
+    @property
+    def groups(self) -> Sequence[Group]:
+        """All groups."""
+        return [self.group, *self._groups.values()]
+
+    @property
+    def unmatched(self) -> list[Any]:
+        """The patterns that no index has matched so far."""
+        met = {place for place in self._matches.values() if place is not None}
+        return [override.pattern for place, override in enumerate(self.policy.overrides) if place not in met]
+
+    def of(self, index: Index, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Optimizer, Group] | Frozen:
+        """The optimizer and the group of a weight.
+
+        Raises:
+            TypeError, ValueError: there is none; the message names the index.
+        """
+        place = self._place(index)
+        override = None if place is None else self.policy.overrides[place]
+        if override is not None and override.settings is FROZEN:
+            return FROZEN
+        if override is not None and isinstance(override.settings, Optimizer):
+            return override.settings.for_weight(index, shape, dtype), self.group
+        chosen = self.optimizer.for_weight(index, shape, dtype)
+        group = self.group
+        if override is not None and place is not None:
+            group = self._groups.get(place, group)
+            if (id(chosen), place) not in self._made:
+                self._made[id(chosen), place] = chosen, _changed(chosen, override, f"overrides[{override.pattern!r}]")
+            chosen = self._made[id(chosen), place][1]
+        if group.of_units is not None:
+            group.of_units.check(index, shape)
+        return chosen, group
+
+    def _place(self, index: Index) -> int | None:
+        if index not in self._matches:
+            places = (place for place, override in enumerate(self.policy.overrides) if _matches(override.pattern, index))
+            self._matches[index] = next(places, None)
+        return self._matches[index]
+
+
+def _inner(optimizer: Optimizer) -> list[Optimizer]:
+    """The optimizers that an optimizer has for some weights."""
+    found = [value for field in attrs.fields(type(optimizer)) if isinstance(value := getattr(optimizer, field.name), Optimizer)]
+    return [one for value in found for one in (value, *_inner(value))]
+
+
+def _matches(pattern: Any, index: Index) -> bool:
+    if isinstance(pattern, re.Pattern):
+        return pattern.search(text_of(index)) is not None
+    if isinstance(pattern, str):
+        return pattern == index or fnmatchcase(text_of(index), pattern)
+    return check_index(pattern) == index
+
+
+def _changed(optimizer: Optimizer, override: Override, name: str) -> Optimizer:
+    """An optimizer with the settings that it has fields for."""
+    fields = {field.name for field in attrs.fields(type(optimizer))}
+    changes = {setting: value for setting, value in override.fields.items() if setting in fields}
+    try:
+        changed = attrs.evolve(optimizer, **changes)
+        if "lr_scale" in override.fields:
+            changed = attrs.evolve(changed, lr=_scaled(changed.lr, override.fields["lr_scale"]))  # type: ignore[call-arg,attr-defined]
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from None
+    return changed
+
+
+def _scaled(lr: Schedulable, by: Any) -> Schedulable:
+    if isinstance(by, type) or not callable(by):
+        by = number(by, "lr_scale", NONNEGATIVE, kinds=" or a scheduler")
+    if callable(lr) or callable(by):
+        return Combination("*", lr, by)
+    return lr * by
+
+
+def as_mapping(overrides: Sequence[Override]) -> Mapping[Any, Any]:
+    """Overrides by their patterns, as they were given."""
+    return {
+        override.pattern: override.fields if isinstance(override.settings, tuple) else override.settings
+        for override in overrides
+    }

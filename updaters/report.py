@@ -1,0 +1,142 @@
+"""What a call of an updater did: a value for a logger, or a table for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import attrs
+
+from updaters.measured import Tables
+from updaters.weight_state import Index, WeightState
+
+What = Literal["nothing", "applied", "accumulated", "skipped"]
+
+
+@attrs.frozen
+class Happened:
+    """What an updater keeps of its last call, at no cost."""
+
+    what: What = "nothing"
+    indices: tuple[Index, ...] = ()
+    loss_scale: float = 1.0
+    nonfinite: tuple[Index, ...] = ()
+    norms: Mapping[Any, Any] = attrs.field(factory=dict)
+    measured: bool = False
+
+
+@attrs.frozen
+class Row:
+    """What happened to one weight. Numbers that were not taken are None.
+
+    Attributes:
+        gradient_norm: the norm of its gradient, unscaled and accumulated, before any clip.
+        clip_factor: by what clips changed that norm; 1 where they did nothing.
+        update_norm: the norm of the weight's change.
+        weight_norm: the norm of the weight before it.
+        ratio: the quotient of these two.
+        finite: whether the gradient was.
+        updates: how many updates the weight has had.
+    """
+
+    gradient_norm: float | None = None
+    clip_factor: float | None = None
+    update_norm: float | None = None
+    weight_norm: float | None = None
+    ratio: float | None = None
+    finite: bool = True
+    updates: int = 0
+
+
+@attrs.frozen(repr=False)
+class Report:
+    """What a call of an updater did. It prints as a table, and `as_dict` is for a logger.
+
+    Attributes:
+        what: `"applied"`, `"accumulated"`, `"skipped"`, or `"nothing"` where there has been no call yet.
+        weights: a `Row` for each weight, by index.
+        loss_scale: by what the loss was multiplied.
+        nonfinite: the indices of the gradients that were not finite, where that was looked for.
+        global_norms: the norm of all gradients where `ClipByGlobalNorm` took it, by the pattern of its group; None for all
+            weights that have no group of their own.
+        unmatched: the patterns of `overrides` that no index has matched so far.
+        iteration: the clock's.
+        held: the clock's, too.
+    """
+
+    what: What
+    weights: Mapping[Index, Row]
+    loss_scale: float
+    nonfinite: tuple[Index, ...]
+    global_norms: Mapping[Any, float]
+    unmatched: tuple[Any, ...]
+    iteration: int
+    held: int
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the call was skipped."""
+        return self.what == "skipped"
+
+    def as_dict(self, separator: str = "/") -> dict[str, float]:
+        """All numbers by name, as loggers take them: `"gradient_norm/layer.weight"`, `"loss_scale"` and so on.
+
+        Example:
+            >>> update = up.get_updater(up.SGD(0.5), report=True)
+            >>> update("w", np.array([3.0, 4.0]), np.array([1.0, 0.0]))
+            >>> {name: value for name, value in update.report().as_dict().items() if name.endswith("/w")}
+            {'gradient_norm/w': 5.0, 'clip_factor/w': 1.0, 'update_norm/w': 2.5, 'weight_norm/w': 1.0, 'ratio/w': 2.5, 'updates/w': 1.0}
+        """
+        numbers = {"loss_scale": self.loss_scale, "skipped": float(self.skipped), "held": float(self.held)}
+        for pattern, norm in self.global_norms.items():
+            numbers["global_norm" if pattern is None else f"global_norm{separator}{pattern}"] = norm
+        for index, row in self.weights.items():
+            for name, value in attrs.asdict(row).items():
+                if name != "finite" and value is not None:
+                    numbers[f"{name}{separator}{index}"] = float(value)
+        return numbers
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        head = f"{self.what} at iteration {self.iteration}, {self.held} held"
+        yield head + (f"; loss scale {self.loss_scale:g}" if self.loss_scale != 1 else "")
+        for pattern, norm in self.global_norms.items():
+            yield f"norm of all gradients{'' if pattern is None else f' of {pattern!r}'}: {norm:.4g}"
+        if self.unmatched:
+            yield f"overrides that match no weight: {', '.join(map(repr, self.unmatched))}"
+        if not self.weights:
+            return
+        titles = ("weight", "gradient", "clip", "update", "norm", "update/norm", "updates")
+        rows = [titles]
+        for index, row in self.weights.items():
+            numbers = (row.gradient_norm, row.clip_factor, row.update_norm, row.weight_norm, row.ratio)
+            shown = ["-" if value is None else f"{value:.3g}" for value in numbers]
+            rows.append((str(index), *(["not finite", *shown[1:]] if not row.finite else shown), str(row.updates)))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for cells in rows:
+            first, *others = (cell.ljust(width) if n == 0 else cell.rjust(width) for n, (cell, width) in enumerate(zip(cells, widths, strict=True)))
+            yield "  ".join([first, *others]).rstrip()
+
+
+def rows_of(happened: Happened, tables: Tables, known: Mapping[Index, WeightState]) -> dict[Index, Row]:
+    """A row for each weight of a call."""
+    numbers: dict[Index, Mapping[str, float]] = {}
+    if happened.measured and happened.what == "applied":
+        for table, indices in tables.having(happened.indices):
+            numbers |= table.all(indices)
+    rows = {}
+    for index in happened.indices:
+        updates = known[index].count if index in known else 0
+        finite = index not in happened.nonfinite
+        if index in numbers:
+            own = numbers[index]
+            gradient, clipped, weight, update = (own[name] for name in ("gradient", "clipped", "weight", "update"))
+            factor = clipped / gradient if gradient and math.isfinite(gradient) else 1.0
+            ratio = update / weight if weight else math.nan if not update else math.inf
+            rows[index] = Row(gradient, factor, update, weight, ratio, finite, updates)
+        else:
+            rows[index] = Row(finite=finite, updates=updates)
+    return rows
