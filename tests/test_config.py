@@ -1,4 +1,4 @@
-"""Optimizers, schedules and transforms as data and back: all of them by machine, and what a config must not be able to do."""
+"""Optimizers, schedules, transforms and loss scales as data and back: all of them by machine, and what a config must not be able to do."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests import random_schedules
 from tests.rules import RULES
 from tests.test_imports import python
 from tests.weight_rules import ARRAY_RULES, NORM_RULES
-from updaters import config, learning_rate, momentum, transforms
-from updaters.compat import keras, tensorlayerx, torch
+from updaters import config, learning_rate, loss_scale, momentum, transforms
+from updaters.compat import keras, openseq2seq, tensorlayerx, torch
 from updaters.learning_rate import Cosine, Delay, Exp, Fixed, Lambda, Plateau, Sequence, Warmup, minimum
 from updaters.schedules.base import Combination, Schedule
 
@@ -82,6 +82,8 @@ def readings(value: Any, state: up.OptimizationState) -> Any:
         return value.at(state)
     if callable(value):
         return value(state)
+    if hasattr(value, "initial"):
+        return value.after(value.initial(), True, float(state.iteration))
     return value.coefficients(up.Adam().at(state), state)
 
 
@@ -105,6 +107,7 @@ COMPAT: list[Any] = [
     keras.schedules.NoisyLinearCosineDecay(0.1, 20, 1e-3, seed=5),
     keras.schedules.PiecewiseConstantDecay([2, 6.5], [0.1, 0.2, 1]),
     keras.schedules.PolynomialDecay(0.1, 20, 0.0, 2, True, name="mine"),
+    openseq2seq.AutomaticLossScaler("LogMax", {"log_max": 15.5, "beta1": 1 / 3}).scaler,
 ]
 CLIPS = [
     transforms.ClipByValue(-0.1, 0.3),
@@ -113,6 +116,12 @@ CLIPS = [
     transforms.ClipByNorm(Exp(0.1, clock="iteration")),
     transforms.LARC(0.02),
     transforms.LARC(Exp(0.1), mode="scale", min_update=1e-300, epsilon=5e-324),
+]
+SCALES = [
+    loss_scale.Static(0.1),
+    loss_scale.GrowthInterval(3.0, growth_factor=1.1, backoff_factor=0.7, growth_interval=7, min_scale=0.1, max_scale=1e30),
+    loss_scale.Backoff(scale_min=0.1, scale_max=1 / 3, step_factor=3.0, step_window=1),
+    loss_scale.LogMax(scale_min=2.0, scale_max=3.0, log_max=128, beta1=0.0, beta2=0.9, overflow_std_dev=0.1),
 ]
 
 
@@ -150,7 +159,7 @@ def test_classes_of_compat_come_back(value: Any) -> None:
     check_round_trip(value)
 
 
-def test_every_optimizer_and_schedule_that_is_a_class_of_compat_comes_back() -> None:
+def test_every_optimizer_schedule_and_loss_scale_that_is_a_class_of_compat_comes_back() -> None:
     assert set(config._compat().values()) == {kind for value in COMPAT for kind in kinds(value) if "compat" in kind.__module__}
 
 
@@ -161,6 +170,16 @@ def test_transforms_come_back(clip: Any) -> None:
 
 def test_every_public_transform_comes_back() -> None:
     assert {type(clip) for clip in CLIPS} == {getattr(transforms, name) for name in transforms.__all__}
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=repr)
+def test_loss_scales_come_back(scale: Any) -> None:
+    check_round_trip(scale)
+
+
+def test_every_public_loss_scale_comes_back() -> None:
+    public = {getattr(loss_scale, name) for name in loss_scale.__all__}
+    assert {type(scale) for scale in SCALES} == public - {loss_scale.LossScale}
 
 
 CLASSES = random_schedules.by_class("iteration")
@@ -248,10 +267,12 @@ learning_rate.Lambda learning_rate.Linear learning_rate.LinearCosine learning_ra
 learning_rate.Noam learning_rate.NoisyLinearCosine learning_rate.OneCycle learning_rate.PerStep learning_rate.Piecewise
 learning_rate.Plateau learning_rate.Polynomial learning_rate.Repeat learning_rate.Sequence learning_rate.Step learning_rate.Warmup
 learning_rate.WarmupStableDecay momentum.Cyclic momentum.Nadam momentum.Null momentum.OneCycle transforms.ClipByNorm
-transforms.ClipByValue transforms.LARC compat.RatePlateau compat.keras.MuonOfPaths compat.keras.schedules.CosineDecay
+transforms.ClipByValue transforms.LARC loss_scale.Backoff loss_scale.GrowthInterval loss_scale.LogMax loss_scale.Static
+compat.RatePlateau compat.keras.MuonOfPaths compat.keras.schedules.CosineDecay
 compat.keras.schedules.CosineDecayRestarts compat.keras.schedules.ExponentialDecay compat.keras.schedules.InverseTimeDecay
 compat.keras.schedules.LinearCosineDecay compat.keras.schedules.NoisyLinearCosineDecay
 compat.keras.schedules.PiecewiseConstantDecay compat.keras.schedules.PolynomialDecay
+compat.openseq2seq.loss_scaling.LogMaxOfPower
 compat.tensorlayerx.lr.PlateauOfFrozenBest compat.torch.AdafactorOfDtype compat.torch.DelayedASGD compat.torch.RpropOfFirstRate
 compat.torch.lr_scheduler.PerCycle compat.torch.lr_scheduler.RateAndMomentum
 """
@@ -595,7 +616,7 @@ OWN = "register takes an attrs class or a dataclass, above whose decorator it st
         ("falling", None, TypeError, "register takes a class or a hashable callable, got 'falling'"),
         (falling, "", TypeError, f"register(name=) must be a name, got '' for {falling!r}"),
         (falling, 3, TypeError, f"register(name=) must be a name, got 3 for {falling!r}"),
-        (min, "compat.min", ValueError, "register(name=) must not begin as ours do, with 'learning_rate.' or 'momentum.' or 'transforms.' or 'compat.', got 'compat.min'"),
+        (min, "compat.min", ValueError, "register(name=) must not begin as ours do, with 'learning_rate.' or 'momentum.' or 'transforms.' or 'loss_scale.' or 'compat.', got 'compat.min'"),
     ],
     ids=lambda value: re.sub(r" at 0x\w+", "", str(value)),
 )  # fmt: skip
@@ -629,10 +650,10 @@ def unregistered(state: object) -> float:
         (up.SGD(Warmup(Unhashable(), 5)), TypeError, "config.lr.inner must be of a registered class, got Unhashable(); give Unhashable a name with updaters.register"),
         (Undecorated(), TypeError, "config must be of a registered class, got Undecorated(lr=0.001); give Undecorated a name with updaters.register"),
         (up.Adam, TypeError, "config must be a value, got <class 'updaters.optimizers.adam.Adam'> (the class; call it)"),
-        (0.1, TypeError, "config must be an optimizer, a schedule or a transform, got 0.1"),
-        (up.get_updater(up.SGD(0.1)), TypeError, f"config must be an optimizer, a schedule or a transform, got {up.get_updater(up.SGD(0.1))!r}, which has one: give its `optimizer`"),
-        ((Fixed(0.1),), TypeError, "config must be an optimizer, a schedule or a transform, got (Fixed(0.1),)"),
-        (None, TypeError, "config must be an optimizer, a schedule or a transform, got None"),
+        (0.1, TypeError, "config must be an optimizer, a schedule, a transform or a loss scale, got 0.1"),
+        (up.get_updater(up.SGD(0.1)), TypeError, f"config must be an optimizer, a schedule, a transform or a loss scale, got {up.get_updater(up.SGD(0.1))!r}, which has one: give its `optimizer`"),
+        ((Fixed(0.1),), TypeError, "config must be an optimizer, a schedule, a transform or a loss scale, got (Fixed(0.1),)"),
+        (None, TypeError, "config must be an optimizer, a schedule, a transform or a loss scale, got None"),
         (tensorlayerx.ClipByGlobalNorm(5), TypeError, "config must be of a registered class, got ClipByGlobalNorm(clip_norm=5.0); give ClipByGlobalNorm a name with updaters.register"),
         (Sign(math.nan), ValueError, "config.scale must be finite, got nan"),
         (Sign(np.float32("inf")), ValueError, "config.scale must be finite, got np.float32(inf)"),
@@ -675,8 +696,8 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     (bad(version=True), ValueError, "config.version must be 1, got True"),
     (bad(version="1"), ValueError, "config.version must be 1, got '1'"),
     (bad("lr", version=3), ValueError, "config.lr.version must be 1, got 3; a later updaters wrote it"),
-    (bad(type=...), ValueError, "config.type is missing, the name of an optimizer, a schedule, a transform or a registered class"),
-    (bad("lr", "inner", type=...), ValueError, "config.lr.inner.type is missing, the name of an optimizer, a schedule, a transform or a registered class"),
+    (bad(type=...), ValueError, "config.type is missing, the name of an optimizer, a schedule, a transform, a loss scale or a registered class"),
+    (bad("lr", "inner", type=...), ValueError, "config.lr.inner.type is missing, the name of an optimizer, a schedule, a transform, a loss scale or a registered class"),
     (bad(type="Adm"), ValueError, "config.type must be the name of a class, got 'Adm'; did you mean 'Adam'?"),
     (bad(type="adam"), ValueError, "config.type must be the name of a class, got 'adam'; did you mean 'Adam'?"),
     (bad(type="optim.Adam"), ValueError, "config.type must be the name of a class, got 'optim.Adam'; did you mean 'Adam'?"),

@@ -119,7 +119,7 @@ def test_the_links_of_the_documents_lead_somewhere() -> None:
 
 
 PUBLIC = [getattr(up, name) for name in up.__all__]
-PUBLIC += [getattr(module, name) for module in (up.learning_rate, up.momentum) for name in module.__all__]
+PUBLIC += [getattr(module, name) for module in (up.learning_rate, up.momentum, up.loss_scale) for name in module.__all__]
 COMPAT = [
     importlib.import_module(found.name)
     for found in pkgutil.walk_packages(compat.__path__, "updaters.compat.")

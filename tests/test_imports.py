@@ -26,7 +26,7 @@ LAYERS = [
     {"protocols", "memory"},
     {"schedules", "backends"},
     {"learning_rate", "momentum", "optimizers", "weight_state"},
-    {"gradient", "transforms"},
+    {"gradient", "loss_scale", "transforms"},
     {"updater"},
     {"checkpoint", "compat", "pictures"},
     {"config"},

@@ -100,6 +100,13 @@ optimizers: list[up.Optimizer] = [
     oneflow.LAMB(rate, betas=(0.8, 0.9), adam_w_mode=False),
     openseq2seq.LARC(openseq2seq.NovoGrad(rate), larc_eta=0.001, larc_mode="clip"),
 ]
+scales: list[up.loss_scale.LossScale] = [
+    up.loss_scale.Static(128),
+    up.loss_scale.GrowthInterval(2.0**15, growth_interval=1000),
+    up.loss_scale.Backoff(step_window=1000),
+    up.loss_scale.LogMax(log_max=128),
+    openseq2seq.AutomaticLossScaler("LogMax", {"beta1": 0.9}).scaler,
+]
 registered: type[Ramp] = up.register(Ramp, name="typed.Ramp")
 config: dict[str, Any] = up.to_config(up.SGD(momentum=registered(0.5)))
 same: up.SGD = up.from_config(config)

@@ -1,6 +1,6 @@
 """Stateful optimizers for people who have their own gradients, in place, on NumPy and CuPy arrays."""
 
-from updaters import learning_rate, momentum, transforms
+from updaters import learning_rate, loss_scale, momentum, transforms
 from updaters.config import from_config, register, to_config
 from updaters.gradient import normalized_gradient
 from updaters.optimizers import (
@@ -77,6 +77,7 @@ __all__ = [
     "get_momentum",
     "get_updater",
     "learning_rate",
+    "loss_scale",
     "momentum",
     "normalized_gradient",
     "plot",

@@ -1,4 +1,4 @@
-"""Optimizers, schedules and gradient transforms as data, which JSON can hold, and back."""
+"""Optimizers, schedules, gradient transforms and loss scales as data, which JSON can hold, and back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, TypeVar, overload
 import attrs
 import numpy as np
 
-from updaters import learning_rate, momentum, optimizers, transforms
+from updaters import learning_rate, loss_scale, momentum, optimizers, transforms
 from updaters.checks import FINITE, number
 from updaters.optimizers import Optimizer
 from updaters.protocols import LearningRateScheduler
@@ -30,7 +30,7 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 
 def to_config(value: Any) -> dict[str, Any]:
-    """An optimizer, a schedule or a gradient transform as data: dicts, lists, strings, numbers, booleans and None.
+    """An optimizer, a schedule, a gradient transform or a loss scale as data: dicts, lists, strings, numbers, booleans and None.
 
     All fields are written, so that a config means the same where a later version begins from other numbers; floats come back
     exactly. What a `Plateau` remembers is no configuration; its `state_dict` has it.
@@ -49,12 +49,12 @@ def to_config(value: Any) -> dict[str, Any]:
     """
     data = _written(value, "config", 0)
     if not isinstance(data, dict):
-        raise TypeError(f"config must be an optimizer, a schedule or a transform, got {value!r}")
+        raise TypeError(f"config must be an optimizer, a schedule, a transform or a loss scale, got {value!r}")
     return {"version": VERSION, **data}
 
 
 def from_config(data: Mapping[str, Any]) -> Any:
-    """The optimizer, schedule or gradient transform that `to_config` wrote.
+    """The optimizer, schedule, gradient transform or loss scale that `to_config` wrote.
 
     A config may be written by hand too, and leave out what the class itself does not ask for. It is data alone: the names in it
     are looked up among our own classes and what `register` was given, and nowhere else.
@@ -151,7 +151,7 @@ def _is_again(item: Any, known: Any) -> bool:
 
 def _public(space: ModuleType, prefix: str = "") -> dict[str, type]:
     found = {f"{prefix}{name}": getattr(space, name) for name in space.__all__}
-    return {name: value for name, value in found.items() if isinstance(value, type) and value is not Optimizer}
+    return {name: value for name, value in found.items() if attrs.has(value) and value is not Optimizer}
 
 
 _types: dict[str, type] = {
@@ -160,17 +160,18 @@ _types: dict[str, type] = {
     "learning_rate.Combination": Combination,
     **_public(momentum, "momentum."),
     **_public(transforms, "transforms."),
+    **_public(loss_scale, "loss_scale."),
 }
 _functions: dict[str, Callable[..., Any]] = {}
 _names: dict[Any, str] = {kind: name for name, kind in reversed(_types.items())}
 
 COMPAT = "compat."
-RESERVED = ("learning_rate.", "momentum.", "transforms.", COMPAT)
+RESERVED = ("learning_rate.", "momentum.", "transforms.", "loss_scale.", COMPAT)
 
 
 @cache
 def _compat() -> dict[str, type]:
-    """The optimizers and schedules that are classes of `updaters.compat`, by their modules' names.
+    """The optimizers, schedules and loss scales that are classes of `updaters.compat`, by their modules' names.
 
     All modules there are imported, so that no part of a config ever is part of an import.
     """
@@ -178,7 +179,7 @@ def _compat() -> dict[str, type]:
     modules = [importlib.import_module(found.name) for found in pkgutil.walk_packages(root.__path__, f"{root.__name__}.")]
     kinds = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
     ours = {kind for kind in kinds if kind.__module__ in {module.__name__ for module in modules} and attrs.has(kind)}
-    return {_compat_name(kind): kind for kind in ours if issubclass(kind, (Optimizer, LearningRateScheduler))}
+    return {_compat_name(kind): kind for kind in ours if issubclass(kind, (Optimizer, LearningRateScheduler, loss_scale.LogMax))}
 
 
 def _compat_name(kind: type) -> str:
@@ -270,7 +271,8 @@ def _written(value: Any, path: str, depth: int) -> Any:
         raise TypeError(f"{path} must be a value, got {value!r} (the class; call it)")
     if isinstance(value, Updater):
         raise TypeError(
-            f"{path} must be an optimizer, a schedule or a transform, got {value!r}, which has one: give its `optimizer`"
+            f"{path} must be an optimizer, a schedule, a transform or a loss scale, got {value!r}, "
+            "which has one: give its `optimizer`"
         )
     if isinstance(value, list):
         raise TypeError(f"{path} must be a tuple, as which it would come back, got {value!r}")
@@ -345,7 +347,9 @@ def _check_keys(data: Mapping[str, Any], others: tuple[str, ...], path: str, nam
 
 def _read_type(data: Mapping[str, Any], path: str) -> tuple[type, str]:
     if "type" not in data:
-        raise ValueError(f"{path}.type is missing, the name of an optimizer, a schedule, a transform or a registered class")
+        raise ValueError(
+            f"{path}.type is missing, the name of an optimizer, a schedule, a transform, a loss scale or a registered class"
+        )
     name = data["type"]
     known = _known_types(name) if isinstance(name, str) else _types
     if not isinstance(name, str) or name not in known:

@@ -4,7 +4,7 @@
 `updaters.get_updater(LARC(NovoGrad(beta1=0.95), larc_eta=0.001))` with `from updaters.compat.openseq2seq import LARC, NovoGrad`.
 
 A learning rate may be a scheduler, any callable `state -> float`, in the place of an `lr_policy`; those of OpenSeq2Seq are in
-`lr_policies`.
+`lr_policies`, and its loss scaling is `AutomaticLossScaler`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from updaters import optimizers as rules
 from updaters import transforms
 from updaters.compat._arguments import build, unless_zero
 from updaters.compat.openseq2seq import lr_policies as lr_policies
+from updaters.compat.openseq2seq.loss_scaling import AutomaticLossScaler as AutomaticLossScaler
 from updaters.optimizers.base import check_optimizer
 from updaters.protocols import Schedulable
 
