@@ -1,7 +1,9 @@
 """Formulas with sums: split into passes that give what the formula says, and write each array at the right time."""
 
 import random
+import tracemalloc
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import attrs
@@ -10,6 +12,9 @@ import pytest
 
 import updaters as up
 from tests import fake_cupy
+from tests.fake_cupy import DTYPES, dtype_of
+from updaters.arrays import as_reals, slot_dtype
+from updaters.backends import load
 from updaters.backends.stages import CHUNK, is_plain, split
 from updaters.backends.trace import Recording, record
 from updaters.formula import Formula
@@ -41,6 +46,8 @@ FORMULAS: dict[str, tuple[int, Callable[..., Any]]] = {
     "exchange": (2, lambda w, g, s, n, c: (s * norm(g), w, n)),
     "nothing but a number": (1, lambda w, g, s, n, c: (w, s, np.sum(g) + n)),
     "a coefficient in the slot": (2, lambda w, g, s, n, c: (w - norm(g) * (np.sqrt(c) * g), c, n)),
+    "the slot emptied": (1, lambda w, g, s, n, c: (w, 0.0, np.sum(s * g) + n)),
+    "a number and no sum": (1, lambda w, g, s, n, c: (w, s, n * c)),
     "a constant in the slot": (2, lambda w, g, s, n, c: (w - norm(g) * ((c * 0.5) * g + s), 0.5, n)),
     "truth of coefficients": (
         3, lambda w, g, s, n, c: (w - np.sum(np.where(c > 0, norm(g), 1.0) * s) * g, np.where((c > 1) | (g > 0), s, c), np.where((c < 1) & (norm(w) > 0), norm(w), n)),
@@ -124,6 +131,79 @@ def test_a_slot_is_written_as_soon_as_no_pass_wants_its_old_value() -> None:
 
     assert when("a norm of what is written") == [(2,), (0,)]
     assert when("the old slot, later") == [(), (0, 2)]
+
+
+# From (w, g, slot s, number n, coefficient c), nothing of which is written but the number.
+MEASURES: dict[str, Callable[..., Any]] = {
+    "a sum": lambda w, g, s, n, c: (w, s, np.vdot(g, g) + n),
+    "sums of all": lambda w, g, s, n, c: (w, s, np.sum(w * g) + np.vdot(g, s) * c),
+    "sums of sums": lambda w, g, s, n, c: (w, s, np.sum(g / np.linalg.norm(g))),
+    "no sum": lambda w, g, s, n, c: (w, s, n * c),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("backend", ["numpy", "numba", "cupy"])
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_formula_may_be_after_a_number_alone(name: str, backend: str, dtype: str) -> None:
+    recording = record(Formula("Test", MEASURES[name], ("s",), ("n",), ("c",)))
+    assert (recording.targets, recording.outputs) == ((), ())
+    rng = np.random.default_rng(0)
+    host, slot = (np.asarray(rng.standard_normal((300, 7)), dtype_of(dtype)) for _ in range(2))
+    slot = slot.astype(slot_dtype(slot.dtype))
+    reals = as_reals(host).astype(np.float64)
+    expected = MEASURES[name](reals, reals, as_reals(slot).astype(np.float64), np.float64(0.25), np.float64(0.5))[2]
+    with fake_cupy.installed() if backend == "cupy" else nullcontext() as cupy:
+        runner = load(backend)
+        table = np.full(3, 0.25) if cupy is None else cupy.asarray(np.full(3, 0.25))
+        for layout in ("C", "F", "strided"):
+            if cupy is None:
+                weight = {"C": host, "F": np.asfortranarray(host), "strided": np.repeat(host, 2, axis=1)[:, ::2]}[layout]
+                weight.flags.writeable = False
+            else:
+                weight = fake_cupy.LAYOUTS[layout][1](cupy, host)
+            before = fake_cupy.take(weight) if cupy else weight.copy()
+            kept = slot.copy() if cupy is None else cupy.asarray(slot)
+            table[1] = 0.25
+            bound = runner.bind(recording, weight, weight, [kept], [table[1, ...]])
+            job = bound.job(weight, weight, [0.5])
+            assert job is not None
+            runner.run([job])
+            np.testing.assert_allclose(float(table[1]), expected, rtol=1e-12 if dtype in ("float64", "complex128") else 1e-6)
+            assert [float(table[0]), float(table[2])] == [0.25, 0.25]
+            after, kept = (fake_cupy.take(array) if cupy else array for array in (weight, kept))
+            assert np.array_equal(after, before)
+            assert np.array_equal(kept, slot)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_what_is_only_read_is_not_copied(backend: str) -> None:
+    recording = record(Formula("Test", lambda w, g, n: (w, np.vdot(g, w)), (), ("n",), ()))
+    weight, number = np.ones(400_000), np.zeros(())
+    bound = load(backend).bind(recording, weight, weight, [], [number])
+    load(backend).run([bound.job(weight, weight, [])])  # leaves buffers
+    tracemalloc.start()
+    load(backend).run([bound.job(weight, weight, [])])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert float(number) == weight.size
+    assert peak < weight.nbytes / 4
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [7, 10_000])
+@pytest.mark.parametrize("backend", ["numpy", "numba", "cupy"])
+def test_a_slot_and_a_weight_may_become_a_constant(backend: str, size: int, dtype: str) -> None:
+    recording = record(Formula("Test", lambda w, g, s, m, c: (-0.5, 0.0, c), ("s", "m"), (), ("c",)))
+    host = np.ones(size, dtype_of(dtype))
+    slots = [np.ones(size, slot_dtype(host.dtype)) for _ in range(2)]
+    with fake_cupy.installed() if backend == "cupy" else nullcontext() as cupy:
+        arrays = [fake_cupy.put(cupy, array) if cupy else array for array in (host, host.copy(), *slots)]
+        runner = load(backend)
+        runner.run([runner.bind(recording, arrays[0], arrays[1], arrays[2:], ()).job(arrays[0], arrays[1], [0.25])])
+        found = [as_reals(fake_cupy.take(array) if cupy else array) for array in arrays]
+    for array, value in zip(found, (-0.5, 1.0, 0.0, 0.25), strict=True):
+        assert np.all(array[..., 0] == value)
 
 
 REFUSED: dict[str, tuple[Callable[..., Any], str]] = {

@@ -227,19 +227,20 @@ class Bound:
         """The update, ready to run; None where the binding does not fit this gradient."""
         if grad.dtype != self.grad_dtype:
             return None
-        grad = apart(grad, weight, self.slots)
+        grad = apart(grad, self.recording.written(weight, self.slots))
         arrays = [weight, grad, *self.slots]
         if memory_order(arrays) == "F":  # CuPy walks through arrays in C order
             arrays = [array.T for array in arrays]
         views, targets = [_as_stored(array) for array in arrays], self.recording.targets
         read = [view for place, view in enumerate(views) if place not in targets]
-        return [(self.kernel, (*read, *coefficients, *(views[target] for target in targets)))], weight.device
+        launch = self.kernel, (*read, *coefficients, *(views[target] for target in targets))
+        return [launch] * bool(targets), weight.device
 
 
-def apart(grad: Array, weight: Array, slots: Sequence[Array]) -> Array:
+def apart(grad: Array, written: Sequence[Array]) -> Array:
     """The gradient, or a copy where it shares memory with what is written."""
     start, end = extent(grad)  # by address, since CuPy's own test knows only memory that CuPy has allocated
-    if any(low < end and start < high for low, high in map(extent, (weight, *slots))):
+    if any(low < end and start < high for low, high in map(extent, written)):
         with grad.device:
             return grad.copy()
     return grad
@@ -271,7 +272,7 @@ class StagedBound:
         """The update, ready to run; None where the binding does not fit this gradient."""
         if grad.dtype != self.grad_dtype:
             return None
-        grad = apart(grad, weight, self.slots)
+        grad = apart(grad, self.stages.whole.written(weight, self.slots))
         dense, dense_grad = self._dense(weight), self._dense(grad)
         flat = [_as_stored(array.T if self.order == "F" else array) for array in (dense, dense_grad, *self.slots)]
         launches: list[Any] = []
@@ -287,12 +288,12 @@ class StagedBound:
             if made.sums:
                 arguments = (*flat, *host, self.values, self.sums[now], np.int64(self.size))
                 launches.append((self.passes[now], ((self.rows,), (LANES,), arguments)))
-            else:
+            elif made.recording.targets:
                 targets = made.recording.targets
                 read = [view for place, view in enumerate(flat) if place not in targets]
                 imported = [self.values] * bool(made.imports)
                 launches.append((self.passes[now], (*read, *coefficients, *imported, *(flat[target] for target in targets))))
-        if dense is not weight:
+        if dense is not weight and 0 in self.stages.whole.targets:
             launches.append((_copy, (weight, dense)))
         return launches, weight.device
 
@@ -380,6 +381,9 @@ def compiled(recording: Recording, dtypes: Sequence[str], compute: str) -> tuple
         if made.sums:
             passes.append(summing(made, dtypes, compute))
             passes[-1].compile()
+            continue
+        if not made.recording.targets:
+            passes.append(None)
             continue
         passes.append(elementwise(made.recording, dtypes, compute, made.imports))
         numbers = [cupy.zeros(len(recording.nodes), np.float64)] * bool(made.imports)

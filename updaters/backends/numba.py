@@ -261,7 +261,9 @@ class NumbaBackend(plain.NumpyBackend):
         compute = compute_dtype(dtypes[0])
         assert compute is not None
         elements = [numba.types.uint16 if name in HALVES else getattr(numba.types, name) for name in names]
-        types: list[Any] = [numba.types.Array(element, 1, "C", readonly=place == 1) for place, element in enumerate(elements)]
+        types: list[Any] = [
+            numba.types.Array(element, 1, "C", readonly=place not in recording.targets) for place, element in enumerate(elements)
+        ]
         types += [numba.types.intp] * 2 + [numba.types.float64] * len(recording.scalars)
         if recording.sums:
             types.append(numba.types.Array(numba.types.float64, 2, "C"))

@@ -184,7 +184,7 @@ class Bound:
         """
         if grad.dtype != self.grad_dtype:
             return None
-        if any(np.may_share_memory(grad, array) for array in (weight, *self.slots)):
+        if any(np.may_share_memory(grad, array) for array in self.recording.written(weight, self.slots)):
             grad = grad.copy(order="K")
         if self.order is not None:
             flat_weight, flat_grad = flat(weight, self.order, self.view), flat(grad, self.order, self.view)

@@ -211,7 +211,7 @@ class StagedBound:
         """The update, ready to run; None where the binding does not fit this gradient."""
         if grad.dtype != self.grad_dtype:
             return None
-        if any(np.may_share_memory(grad, array) for array in (weight, *self.slots)):
+        if any(np.may_share_memory(grad, array) for array in self.stages.whole.written(weight, self.slots)):
             grad = grad.copy(self.order)
         return StagedJob(self, weight, self.dense(weight), self.dense(grad), coefficients)
 
@@ -260,6 +260,6 @@ class StagedJob:
         self.bound.between[self.now](self.values)
         for number, new in zip(self.bound.numbers, self.bound.stages.whole.kept, strict=True):
             number[()] = self.values[new]
-        if self.dense is not self.weight:
+        if self.dense is not self.weight and 0 in self.bound.stages.whole.targets:
             self.weight[...] = self.dense
         return False

@@ -204,6 +204,7 @@ class Recording:
         scalars: the arguments that are coefficients.
         nodes: every value; those of `arrays` come first, those of `numbers` and then of `scalars` next.
         targets: the nodes of the arrays that are replaced: the weight and slots, but those that stay as they are.
+            There are none where a formula is after its numbers alone; nothing is written then.
         outputs: for each of these, the number of the node that replaces it.
         kept: for each of `numbers`, the number of the node that replaces it.
         sums: the operands of each sum, or inner product of two, over all elements that is wanted besides.
@@ -224,6 +225,10 @@ class Recording:
     function: Callable[..., Any]
     sums: tuple[tuple[int, ...], ...] = ()
     compiled: dict[Any, Any] = attrs.field(factory=dict, repr=False)
+
+    def written(self, weight: Any, slots: Sequence[Any]) -> list[Any]:
+        """Those of a weight and its slots that are replaced."""
+        return [slots[target - 2] if target else weight for target in self.targets]
 
 
 def record(formula: Formula) -> Recording:
@@ -252,7 +257,6 @@ def record(formula: Formula) -> Recording:
         raise TypeError(f"{formula.name}.formula must give back numbers, got a comparison")
     replaced = [0, *range(2, len(arrays))]
     new = {target: value.number for target, value in zip(replaced, values, strict=False) if value.number != target}
-    new = new or {0: 0}  # something is to be written
     kept = [value.number for value in values[len(replaced) :]]
     for name, number in zip(formula.numbers, kept, strict=True):
         if tape.nodes[number].kind == "array":
