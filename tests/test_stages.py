@@ -14,7 +14,7 @@ import updaters as up
 from tests import fake_cupy
 from tests.fake_cupy import DTYPES, dtype_of
 from updaters.arrays import as_reals, slot_dtype
-from updaters.backends import load
+from updaters.backends import load, threads
 from updaters.backends.stages import CHUNK, is_plain, split
 from updaters.backends.trace import Recording, record
 from updaters.formula import Formula
@@ -174,6 +174,46 @@ def test_a_formula_may_be_after_a_number_alone(name: str, backend: str, dtype: s
             after, kept = (fake_cupy.take(array) if cupy else array for array in (weight, kept))
             assert np.array_equal(after, before)
             assert np.array_equal(kept, slot)
+
+
+SIZES = [0, 5, CHUNK, 3 * CHUNK + 7, 1000, 5 * CHUNK + 1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_jobs_of_one_pass_run_side_by_side(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    hand_offs: list[int] = []
+
+    class Counting(threads.Crew):
+        def run(self, works: Any) -> None:
+            hand_offs.append(len(works))
+            super().run(works)
+
+    monkeypatch.setattr(threads, "_crew", Counting(count))
+    rng = np.random.default_rng(0)
+    grads = [rng.standard_normal(size).astype(np.float32) for size in SIZES]
+    total = record(Formula("Total", lambda w, g, n: (w, np.vdot(g, g)), (), ("n",), ()))
+    scaled = record(Formula("Scaled", lambda w, g, n: (w * np.linalg.norm(g), n + np.sum(w)), (), ("n",), ()))
+    found: dict[str, Any] = {}
+    for name in ("numpy", "numba"):
+        runner = load(name)
+        weights, numbers = [grad.copy() for grad in grads for _ in range(2)], np.zeros(2 * len(grads))
+        jobs = []
+        for place, weight in enumerate(weights):
+            recording, grad = (total, scaled)[place % 2], grads[place // 2]
+            jobs.append(runner.bind(recording, weight, grad, (), [numbers[place, ...]]).job(weight, grad, ()))
+        hand_offs.clear()
+        if name == "numpy":
+            for job in jobs:
+                runner.run([job])
+        else:
+            runner.run(jobs[::2])
+            assert hand_offs == [count]
+            runner.run(jobs[1::2])
+        found[name] = weights, numbers
+    assert np.array_equal(found["numpy"][1], found["numba"][1])
+    assert all(np.array_equal(a, b) for a, b in zip(found["numpy"][0], found["numba"][0], strict=True))
+    expected = [float(np.vdot(grad.astype(np.float64), grad)) for grad in grads]
+    np.testing.assert_allclose(found["numba"][1][::2], expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])

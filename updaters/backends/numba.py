@@ -200,12 +200,11 @@ class Bound:
     ) -> Job | SummingJob | plain.Job | None:
         """The update, ready to run; None where the binding does not fit this gradient."""
         if sums is not None:
-            flat_weight, flat_grad = (
-                flat(a, self.order, view) for a, view in ((weight, self.weight_view), (grad, self.grad_view))
-            )
-            assert flat_weight is not None  # they lie densely where there are sums
-            assert flat_grad is not None
-            return SummingJob((self.kernel, [flat_weight, flat_grad, *self.flat_slots], [*coefficients, sums]))
+            if self.direct:  # they lie densely where there are sums
+                arrays = [weight.reshape(-1), grad.reshape(-1), *self.flat_slots]
+            else:
+                arrays = [flat(weight, self.order, self.weight_view), flat(grad, self.order, self.grad_view), *self.flat_slots]
+            return SummingJob((self.kernel, arrays, [*coefficients, sums]))
         if grad.dtype is not self.grad_dtype:
             return None
         if self.direct:  # written out, for it is most updates and their time is in such lines
@@ -279,7 +278,11 @@ class NumbaBackend(plain.NumpyBackend):
         super().run(jobs)
 
     def run_staged(self, jobs: Sequence[StagedJob]) -> None:
-        """Run jobs of several passes: small ones whole, each on one thread, and large ones pass by pass on all."""
+        """Run jobs in passes: those of one pass side by side, small ones whole, each on one thread, large ones on all threads."""
+        short = [job for job in jobs if len(job.jobs) == 1]
+        if short:
+            super().run_staged(short)
+            jobs = [job for job in jobs if len(job.jobs) > 1]
         total = sum([job.size for job in jobs])
         if total < PARALLEL + PIECE * len(jobs):
             run_whole(jobs)

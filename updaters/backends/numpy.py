@@ -290,12 +290,21 @@ class NumpyBackend:
         self.run_staged(staged)
 
     def run_staged(self, jobs: Sequence[StagedJob]) -> None:
-        """Run jobs of several passes, one after another: the next pass finds in the cache what the last one has left."""
+        """Run jobs in passes: those of one pass side by side, others one by one.
+
+        Of these the next pass finds in the cache what the last one has left.
+        """
         with np.errstate(all="ignore"):
+            short = [job for job in jobs if len(job.jobs) == 1]
+            if short:
+                self.run_passes([job.begin_pass() for job in short])
+                for job in short:
+                    job.end_pass()
             for job in jobs:
-                self.run_passes((job.begin_pass(),))
-                while job.end_pass():
+                if len(job.jobs) > 1:
                     self.run_passes((job.begin_pass(),))
+                    while job.end_pass():
+                        self.run_passes((job.begin_pass(),))
 
     def run_passes(self, jobs: Sequence[Job]) -> None:
         """Run jobs of one pass, large ones on all threads: NumPy lets go of Python's lock within a block."""
