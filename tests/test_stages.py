@@ -52,6 +52,9 @@ FORMULAS: dict[str, tuple[int, Callable[..., Any]]] = {
     "truth of coefficients": (
         3, lambda w, g, s, n, c: (w - np.sum(np.where(c > 0, norm(g), 1.0) * s) * g, np.where((c > 1) | (g > 0), s, c), np.where((c < 1) & (norm(w) > 0), norm(w), n)),
     ),
+    "a peak": (2, lambda w, g, s, n, c: (w - c * g / norm(g, np.inf), s + norm(w, ord=np.inf), norm(g * w, float("inf")) + n)),
+    "a peak of a peak's": (3, lambda w, g, s, n, c: (w - norm(g / norm(g, np.inf) + s, np.inf) * g, s, norm(g, 1))),
+    "a sum of magnitudes": (2, lambda w, g, s, n, c: (w / norm(g, 1), s + norm(w, ord=1.0), norm(g, None) + n)),
     "many sums": (2, lambda w, g, s, n, c: (w - sum(np.sum(g * float(k)) for k in range(1, 9)) * g, s, n)),
     "powers of numbers": (2, lambda w, g, s, n, c: (w * np.power(norm(g), 0.25), s, n)),
 }  # fmt: skip
@@ -179,6 +182,33 @@ def test_a_formula_may_be_after_a_number_alone(name: str, backend: str, dtype: s
 SIZES = [0, 5, CHUNK, 3 * CHUNK + 7, 1000, 5 * CHUNK + 1]
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1, 1000, 2 * CHUNK + 1500])
+@pytest.mark.parametrize("backend", ["numpy", "numba", "cupy"])
+def test_a_peak_is_the_largest_magnitude_wherever_it_is(backend: str, size: int, dtype: str) -> None:
+    recording = record(Formula("Peak", lambda w, g, n: (w, np.linalg.norm(g, np.inf)), (), ("n",), ()))
+    grad = np.random.default_rng(0).uniform(-1, 1, size).astype(dtype_of(dtype))
+    with fake_cupy.installed() if backend == "cupy" else nullcontext() as cupy:
+        runner = load(backend)
+        number = np.zeros(()) if cupy is None else cupy.zeros(())
+        for place in (0, size // 2, size - 1):
+            for special, expected in ((-3.0, 3.0), (-np.inf, np.inf), (np.nan, np.nan)):
+                given = grad.copy()
+                given[place] = special * (1j if grad.dtype.kind == "c" and special == -3.0 else 1)
+                given = given if cupy is None else fake_cupy.put(cupy, given)
+                runner.run([runner.bind(recording, given, given, (), [number]).job(given, given, ())])
+                assert np.array_equal(float(number), expected, equal_nan=True)
+
+
+def test_a_peak_of_nothing_is_0() -> None:
+    recording = record(Formula("Peak", lambda w, g, n: (w, np.linalg.norm(g, np.inf)), (), ("n",), ()))
+    for backend in ("numpy", "numba", "cupy"):
+        with fake_cupy.installed() if backend == "cupy" else nullcontext() as cupy:
+            empty, number = (np if cupy is None else cupy).zeros((0, 3)), (np if cupy is None else cupy).asarray(np.ones(()))
+            load(backend).run([load(backend).bind(recording, empty, empty, (), [number]).job(empty, empty, ())])
+            assert float(number) == 0
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_jobs_of_one_pass_run_side_by_side(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     hand_offs: list[int] = []
@@ -250,7 +280,14 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "a norm of a number": (lambda w, g, s, n, c: (w * norm(norm(g)), s, n), "a sum, a norm or an inner product is one of arrays"),
     "a sum of a coefficient": (lambda w, g, s, n, c: (w * np.sum(c), s, n), "a sum, a norm or an inner product is one of arrays"),
     "an axis": (lambda w, g, s, n, c: (w * np.sum(g, axis=0), s, n), "numpy.sum with axis is not one of"),
-    "another norm": (lambda w, g, s, n, c: (w * norm(g, 1), s, n), "numpy.norm with so many arguments is not one of"),
+    "another norm": (lambda w, g, s, n, c: (w * norm(g, 3), s, n), "numpy.linalg.norm of order 3 is not one of"),
+    "a norm of columns": (lambda w, g, s, n, c: (w * norm(g, None, 0), s, n), "numpy.norm with so many arguments is not one of"),
+    "a norm of rows": (lambda w, g, s, n, c: (w * norm(g, axis=1), s, n), "numpy.norm with axis is not one of"),
+    "a norm of an order to come": (lambda w, g, s, n, c: (w * norm(g, c), s, n), "numpy.linalg.norm of order .* is not one of"),
+    "a peak of a number": (
+        lambda w, g, s, n, c: (w * norm(c, np.inf), s, n),
+        "a sum, a norm or an inner product is one of arrays",
+    ),
     "an array as a number": (lambda w, g, s, n, c: (w, s, g), "must give back one number as n, got one per element"),
     "a truth value as a number": (lambda w, g, s, n, c: (w, s, norm(g) > 1), "must give back numbers, got a comparison"),
     "a part": (lambda w, g, s, n, c: (w - g[0], s, n), "a part of an array is not one of"),

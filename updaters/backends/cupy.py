@@ -80,7 +80,10 @@ def element(
     before, lines = [], []
     if any(node.operation == "sign" for node in recording.nodes):
         before.append("const up_real zero = 0, one = 1;")
-    read = {operand for node in recording.nodes for operand in node.operands} | {*recording.outputs, *chain(*recording.sums)}
+    read = {operand for node in recording.nodes for operand in node.operands} | {
+        *recording.outputs,
+        *chain(*(node.operands for node in recording.sums)),
+    }
     scalars = [f"c{number}" for number in range(own)] + [f"numbers[{place}]" for place in imports]
     before += [f"const up_real x{count + n} = {scalar};" for n, scalar in enumerate(scalars) if count + n in read]
     for number, dtype in enumerate(dtypes):
@@ -149,8 +152,8 @@ def summing(made: Pass, dtypes: Sequence[str], compute: str) -> Any:
     parameters += ["const double *numbers", "double *sums", "const long long size"]
     name = f"{name_of(recording)}_sums"
     adds = [
-        f"sum{number}[up_own] += {' * '.join(f'(double)x{operand}' for operand in operands)};"
-        for number, operands in enumerate(recording.sums)
+        C.gather(node.operation, f"sum{number}[up_own]", " * ".join(f"(double)x{operand}" for operand in node.operands)) + ";"
+        for number, node in enumerate(recording.sums)
     ]
     body = [
         f'extern "C" __global__ void up_bounds {name}({", ".join(parameters)}) {{',
@@ -167,12 +170,12 @@ def summing(made: Pass, dtypes: Sequence[str], compute: str) -> Any:
         "}",
         "}",
     ]
-    for number in range(count):  # through the same memory, of which a block has little
+    for number, node in enumerate(recording.sums):  # through the same memory, of which a block has little
         body += [
             f"up_for_lanes lanes[lane] = sum{number}[up_own];",
             "up_all_lanes_done",
             f"for (int half = {LANES // 2}; half; half /= 2) {{",
-            "up_for_lanes if (lane < half) lanes[lane] += lanes[lane + half];",
+            f"up_for_lanes if (lane < half) {C.gather(node.operation, 'lanes[lane]', 'lanes[lane + half]')};",
             "up_all_lanes_done",
             "}",
             f"up_for_lanes if (lane == 0) sums[(long long)up_chunk * {count} + {number}] = lanes[0];",
@@ -201,7 +204,8 @@ def between(stages: Stages, now: int) -> Any:
     lines += [f"x[{first + len(numbers) + number}] = c{number};" for number in range(len(whole.scalars))]
     for column, place in enumerate(made):
         lines += [f"x[{place}] = sums[{column}];"]
-        lines += [f"for (long long row = 1; row < rows; row++) x[{place}] += sums[row * {len(made)} + {column}];"]
+        more = C.gather(whole.nodes[place].operation, f"x[{place}]", f"sums[row * {len(made)} + {column}]")
+        lines += [f"for (long long row = 1; row < rows; row++) {more};"]
     lines += [f"{line};" for line in assignments]
     if now == last:
         lines += [f"*n{number} = x[{place}];" for number, place in enumerate(whole.kept)]

@@ -92,12 +92,15 @@ def write(recording: Recording, dtypes: Sequence[str], compute: str) -> str:
     lines += [f"            end = min(row + {LANES}, stop)"]
     lines += [f"            {array} = {name}[row:end]" for name, array in zip(whole, arrays, strict=True)]
     body += [
-        f"{name}[i] += {' * '.join(f'float64(x{operand})' for operand in operands)}"
-        for name, operands in zip(names, recording.sums, strict=True)
+        PYTHON.gather(node.operation, f"{name}[i]", " * ".join(f"float64(x{operand})" for operand in node.operands))
+        for name, node in zip(names, recording.sums, strict=True)
     ]
     lines += ["            for i in range(end - row):", *(f"                {line}" for line in body)]
     lines += [f"        half = {LANES // 2}", "        while half:", "            for i in range(half):"]
-    lines += [f"                {name}[i] += {name}[i + half]" for name in names]
+    lines += [
+        "                " + PYTHON.gather(node.operation, f"{name}[i]", f"{name}[i + half]")
+        for name, node in zip(names, recording.sums, strict=True)
+    ]
     lines += ["            half //= 2"]
     lines += [f"        sums[start // {CHUNK}, {number}] = {name}[0]" for number, name in enumerate(names)]
     return "\n".join([*lines, "    return False", ""])

@@ -148,7 +148,7 @@ def _pass(recording: Recording, level: Sequence[int], written: dict[int, int], n
         kept=(),
         plain=False,
         function=recording.function,
-        sums=tuple(tuple(place[operand] for operand in nodes[number].operands) for number in sums),
+        sums=tuple(attrs.evolve(nodes[n], operands=tuple(place[operand] for operand in nodes[n].operands)) for n in sums),
     )
     return Pass(part, tuple(imports), tuple(sums)), late
 
@@ -187,6 +187,15 @@ def on_host(stages: Stages) -> list[Callable[[Values], None] | None]:
         exec(compile(source, f"<numbers of {stages.whole.name}>", "exec"), made)
         functions.append(made["work_out"])
     return functions
+
+
+def gathered(recording: Recording, rows: Any) -> Any:
+    """The sums of a pass from those of its chunks."""
+    totals = np.add.accumulate(rows)[-1]
+    for column, node in enumerate(recording.sums):
+        if node.operation == "peak":
+            totals[column] = np.maximum.reduce(rows[:, column])
+    return totals
 
 
 class StagedBound:
@@ -276,8 +285,9 @@ class StagedJob:
         bound, now = self.bound, self.now
         values, sums = bound.values, bound.sums[now]
         if sums is not None:
-            totals = sums[0] if len(sums) == 1 else np.add.accumulate(sums)[-1]
-            for column, number in enumerate(bound.stages.passes[now].sums):
+            made = bound.stages.passes[now]
+            totals = sums[0] if len(sums) == 1 else gathered(made.recording, sums)
+            for column, number in enumerate(made.sums):
                 values[number] = totals[column]
         now = self.now = now + 1
         if now < len(self.jobs):
