@@ -89,7 +89,11 @@ def traffic(optimizer: up.Optimizer) -> int | None:
     moved = 0
     for made in split(recording).passes:
         part = made.recording
-        read = {operand for node in part.nodes for operand in node.operands} | {*part.outputs} | {n for s in part.sums for n in s}
+        read = (
+            {operand for node in part.nodes for operand in node.operands}
+            | {*part.outputs}
+            | {n for s in part.sums for n in s.operands}
+        )
         moved += sum(place in read for place in range(len(part.arrays))) + len(part.targets)
     return 4 * moved
 

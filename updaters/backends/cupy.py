@@ -80,7 +80,10 @@ def element(
     before, lines = [], []
     if any(node.operation == "sign" for node in recording.nodes):
         before.append("const up_real zero = 0, one = 1;")
-    read = {operand for node in recording.nodes for operand in node.operands} | {*recording.outputs, *chain(*recording.sums)}
+    read = {operand for node in recording.nodes for operand in node.operands} | {
+        *recording.outputs,
+        *chain(*(node.operands for node in recording.sums)),
+    }
     scalars = [f"c{number}" for number in range(own)] + [f"numbers[{place}]" for place in imports]
     before += [f"const up_real x{count + n} = {scalar};" for n, scalar in enumerate(scalars) if count + n in read]
     for number, dtype in enumerate(dtypes):
@@ -149,8 +152,8 @@ def summing(made: Pass, dtypes: Sequence[str], compute: str) -> Any:
     parameters += ["const double *numbers", "double *sums", "const long long size"]
     name = f"{name_of(recording)}_sums"
     adds = [
-        f"sum{number}[up_own] += {' * '.join(f'(double)x{operand}' for operand in operands)};"
-        for number, operands in enumerate(recording.sums)
+        C.gather(node.operation, f"sum{number}[up_own]", " * ".join(f"(double)x{operand}" for operand in node.operands)) + ";"
+        for number, node in enumerate(recording.sums)
     ]
     body = [
         f'extern "C" __global__ void up_bounds {name}({", ".join(parameters)}) {{',
@@ -167,12 +170,12 @@ def summing(made: Pass, dtypes: Sequence[str], compute: str) -> Any:
         "}",
         "}",
     ]
-    for number in range(count):  # through the same memory, of which a block has little
+    for number, node in enumerate(recording.sums):  # through the same memory, of which a block has little
         body += [
             f"up_for_lanes lanes[lane] = sum{number}[up_own];",
             "up_all_lanes_done",
             f"for (int half = {LANES // 2}; half; half /= 2) {{",
-            "up_for_lanes if (lane < half) lanes[lane] += lanes[lane + half];",
+            f"up_for_lanes if (lane < half) {C.gather(node.operation, 'lanes[lane]', 'lanes[lane + half]')};",
             "up_all_lanes_done",
             "}",
             f"up_for_lanes if (lane == 0) sums[(long long)up_chunk * {count} + {number}] = lanes[0];",
@@ -201,7 +204,8 @@ def between(stages: Stages, now: int) -> Any:
     lines += [f"x[{first + len(numbers) + number}] = c{number};" for number in range(len(whole.scalars))]
     for column, place in enumerate(made):
         lines += [f"x[{place}] = sums[{column}];"]
-        lines += [f"for (long long row = 1; row < rows; row++) x[{place}] += sums[row * {len(made)} + {column}];"]
+        more = C.gather(whole.nodes[place].operation, f"x[{place}]", f"sums[row * {len(made)} + {column}]")
+        lines += [f"for (long long row = 1; row < rows; row++) {more};"]
     lines += [f"{line};" for line in assignments]
     if now == last:
         lines += [f"*n{number} = x[{place}];" for number, place in enumerate(whole.kept)]
@@ -227,19 +231,20 @@ class Bound:
         """The update, ready to run; None where the binding does not fit this gradient."""
         if grad.dtype != self.grad_dtype:
             return None
-        grad = apart(grad, weight, self.slots)
+        grad = apart(grad, self.recording.written(weight, self.slots))
         arrays = [weight, grad, *self.slots]
         if memory_order(arrays) == "F":  # CuPy walks through arrays in C order
             arrays = [array.T for array in arrays]
         views, targets = [_as_stored(array) for array in arrays], self.recording.targets
         read = [view for place, view in enumerate(views) if place not in targets]
-        return [(self.kernel, (*read, *coefficients, *(views[target] for target in targets)))], weight.device
+        launch = self.kernel, (*read, *coefficients, *(views[target] for target in targets))
+        return [launch] * bool(targets), weight.device
 
 
-def apart(grad: Array, weight: Array, slots: Sequence[Array]) -> Array:
+def apart(grad: Array, written: Sequence[Array]) -> Array:
     """The gradient, or a copy where it shares memory with what is written."""
     start, end = extent(grad)  # by address, since CuPy's own test knows only memory that CuPy has allocated
-    if any(low < end and start < high for low, high in map(extent, (weight, *slots))):
+    if any(low < end and start < high for low, high in map(extent, written)):
         with grad.device:
             return grad.copy()
     return grad
@@ -271,7 +276,7 @@ class StagedBound:
         """The update, ready to run; None where the binding does not fit this gradient."""
         if grad.dtype != self.grad_dtype:
             return None
-        grad = apart(grad, weight, self.slots)
+        grad = apart(grad, self.stages.whole.written(weight, self.slots))
         dense, dense_grad = self._dense(weight), self._dense(grad)
         flat = [_as_stored(array.T if self.order == "F" else array) for array in (dense, dense_grad, *self.slots)]
         launches: list[Any] = []
@@ -287,12 +292,12 @@ class StagedBound:
             if made.sums:
                 arguments = (*flat, *host, self.values, self.sums[now], np.int64(self.size))
                 launches.append((self.passes[now], ((self.rows,), (LANES,), arguments)))
-            else:
+            elif made.recording.targets:
                 targets = made.recording.targets
                 read = [view for place, view in enumerate(flat) if place not in targets]
                 imported = [self.values] * bool(made.imports)
                 launches.append((self.passes[now], (*read, *coefficients, *imported, *(flat[target] for target in targets))))
-        if dense is not weight:
+        if dense is not weight and 0 in self.stages.whole.targets:
             launches.append((_copy, (weight, dense)))
         return launches, weight.device
 
@@ -380,6 +385,9 @@ def compiled(recording: Recording, dtypes: Sequence[str], compute: str) -> tuple
         if made.sums:
             passes.append(summing(made, dtypes, compute))
             passes[-1].compile()
+            continue
+        if not made.recording.targets:
+            passes.append(None)
             continue
         passes.append(elementwise(made.recording, dtypes, compute, made.imports))
         numbers = [cupy.zeros(len(recording.nodes), np.float64)] * bool(made.imports)

@@ -64,6 +64,12 @@ class Language:
                 return self.select.format(f"{a} > zero", "one", self.select.format(f"{a} < zero", "-one", zero_or_nan))
         raise AssertionError(f"no spelling for {operation}")
 
+    def gather(self, operation: str, into: str, term: str) -> str:
+        """A statement that takes one more term, or part, of a sum into it, or of a peak."""
+        if operation == "peak":
+            return f"{into} = {self.expression(Node('maximum'), [into, term])}"
+        return f"{into} += {term}"
+
     def constant(self, value: float) -> str:
         """A literal that reads back as the same float64."""
         if math.isnan(value):

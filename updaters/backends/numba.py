@@ -92,12 +92,15 @@ def write(recording: Recording, dtypes: Sequence[str], compute: str) -> str:
     lines += [f"            end = min(row + {LANES}, stop)"]
     lines += [f"            {array} = {name}[row:end]" for name, array in zip(whole, arrays, strict=True)]
     body += [
-        f"{name}[i] += {' * '.join(f'float64(x{operand})' for operand in operands)}"
-        for name, operands in zip(names, recording.sums, strict=True)
+        PYTHON.gather(node.operation, f"{name}[i]", " * ".join(f"float64(x{operand})" for operand in node.operands))
+        for name, node in zip(names, recording.sums, strict=True)
     ]
     lines += ["            for i in range(end - row):", *(f"                {line}" for line in body)]
     lines += [f"        half = {LANES // 2}", "        while half:", "            for i in range(half):"]
-    lines += [f"                {name}[i] += {name}[i + half]" for name in names]
+    lines += [
+        "                " + PYTHON.gather(node.operation, f"{name}[i]", f"{name}[i + half]")
+        for name, node in zip(names, recording.sums, strict=True)
+    ]
     lines += ["            half //= 2"]
     lines += [f"        sums[start // {CHUNK}, {number}] = {name}[0]" for number, name in enumerate(names)]
     return "\n".join([*lines, "    return False", ""])
@@ -200,12 +203,11 @@ class Bound:
     ) -> Job | SummingJob | plain.Job | None:
         """The update, ready to run; None where the binding does not fit this gradient."""
         if sums is not None:
-            flat_weight, flat_grad = (
-                flat(a, self.order, view) for a, view in ((weight, self.weight_view), (grad, self.grad_view))
-            )
-            assert flat_weight is not None  # they lie densely where there are sums
-            assert flat_grad is not None
-            return SummingJob((self.kernel, [flat_weight, flat_grad, *self.flat_slots], [*coefficients, sums]))
+            if self.direct:  # they lie densely where there are sums
+                arrays = [weight.reshape(-1), grad.reshape(-1), *self.flat_slots]
+            else:
+                arrays = [flat(weight, self.order, self.weight_view), flat(grad, self.order, self.grad_view), *self.flat_slots]
+            return SummingJob((self.kernel, arrays, [*coefficients, sums]))
         if grad.dtype is not self.grad_dtype:
             return None
         if self.direct:  # written out, for it is most updates and their time is in such lines
@@ -261,7 +263,9 @@ class NumbaBackend(plain.NumpyBackend):
         compute = compute_dtype(dtypes[0])
         assert compute is not None
         elements = [numba.types.uint16 if name in HALVES else getattr(numba.types, name) for name in names]
-        types: list[Any] = [numba.types.Array(element, 1, "C", readonly=place == 1) for place, element in enumerate(elements)]
+        types: list[Any] = [
+            numba.types.Array(element, 1, "C", readonly=place not in recording.targets) for place, element in enumerate(elements)
+        ]
         types += [numba.types.intp] * 2 + [numba.types.float64] * len(recording.scalars)
         if recording.sums:
             types.append(numba.types.Array(numba.types.float64, 2, "C"))
@@ -277,7 +281,11 @@ class NumbaBackend(plain.NumpyBackend):
         super().run(jobs)
 
     def run_staged(self, jobs: Sequence[StagedJob]) -> None:
-        """Run jobs of several passes: small ones whole, each on one thread, and large ones pass by pass on all."""
+        """Run jobs in passes: those of one pass side by side, small ones whole, each on one thread, large ones on all threads."""
+        short = [job for job in jobs if len(job.jobs) == 1]
+        if short:
+            super().run_staged(short)
+            jobs = [job for job in jobs if len(job.jobs) > 1]
         total = sum([job.size for job in jobs])
         if total < PARALLEL + PIECE * len(jobs):
             run_whole(jobs)

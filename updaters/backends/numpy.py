@@ -54,7 +54,7 @@ def plan(recording: Recording) -> Plan:
             nodes.append(Node("positive", (outputs[place],)))
             outputs[place] = len(nodes) - 1
     last_use = {operand: number for number, node in enumerate(nodes) for operand in node.operands}
-    last_use |= dict.fromkeys([*outputs, *chain(*recording.sums)], len(nodes))
+    last_use |= dict.fromkeys([*outputs, *chain(*(node.operands for node in recording.sums))], len(nodes))
     homes = {output: target for output, target in zip(outputs, targets, strict=True) if outputs.count(output) == 1}
     names = {number: f"a{number}" for number in range(count)}
     free: dict[str, list[str]] = {"array": [], "mask": []}
@@ -94,7 +94,8 @@ def plan(recording: Recording) -> Plan:
         else:
             block_lines.append(f"np.{node.operation}({', '.join(operands)}, out={names[number]})")
     block_lines += [
-        f"s{n} = total({', '.join([names[operand] for operand in operands])})" for n, operands in enumerate(recording.sums)
+        f"s{n} = {'peak' if node.operation == 'peak' else 'total'}({', '.join([names[operand] for operand in node.operands])})"
+        for n, node in enumerate(recording.sums)
     ]
     for output, target in zip(outputs, targets, strict=True):
         if names[output] != f"a{target}":
@@ -107,7 +108,7 @@ def plan(recording: Recording) -> Plan:
     ]
     lines = [f"{', '.join(targets)}, = {source}" for source, targets in unpack if targets]
     source = "\n    ".join(["def run(dtype, arrays, coefficients, buffers):", *lines, *scalar_lines, *block_lines]) + "\n"
-    namespace: dict[str, Any] = {"np": np, "total": total}
+    namespace: dict[str, Any] = {"np": np, "total": total, "peak": peak}
     exec(compile(source, f"<{recording.name} as ufuncs>", "exec"), namespace)
     return Plan(source, namespace["run"], (made["array"], made["mask"]))
 
@@ -155,6 +156,11 @@ def total(a: Array, b: Array | None = None) -> np.float64:
     return folded
 
 
+def peak(a: Array) -> Any:
+    """The largest element of a chunk of magnitudes, NaN where there is one, 0 where there are none."""
+    return np.maximum.reduce(a, initial=0)
+
+
 class Bound:
     """A recorded formula bound to one weight's slots."""
 
@@ -184,7 +190,7 @@ class Bound:
         """
         if grad.dtype != self.grad_dtype:
             return None
-        if any(np.may_share_memory(grad, array) for array in (weight, *self.slots)):
+        if any(np.may_share_memory(grad, array) for array in self.recording.written(weight, self.slots)):
             grad = grad.copy(order="K")
         if self.order is not None:
             flat_weight, flat_grad = flat(weight, self.order, self.view), flat(grad, self.order, self.view)
@@ -290,12 +296,21 @@ class NumpyBackend:
         self.run_staged(staged)
 
     def run_staged(self, jobs: Sequence[StagedJob]) -> None:
-        """Run jobs of several passes, one after another: the next pass finds in the cache what the last one has left."""
+        """Run jobs in passes: those of one pass side by side, others one by one.
+
+        Of these the next pass finds in the cache what the last one has left.
+        """
         with np.errstate(all="ignore"):
+            short = [job for job in jobs if len(job.jobs) == 1]
+            if short:
+                self.run_passes([job.begin_pass() for job in short])
+                for job in short:
+                    job.end_pass()
             for job in jobs:
-                self.run_passes((job.begin_pass(),))
-                while job.end_pass():
+                if len(job.jobs) > 1:
                     self.run_passes((job.begin_pass(),))
+                    while job.end_pass():
+                        self.run_passes((job.begin_pass(),))
 
     def run_passes(self, jobs: Sequence[Job]) -> None:
         """Run jobs of one pass, large ones on all threads: NumPy lets go of Python's lock within a block."""

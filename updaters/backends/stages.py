@@ -148,7 +148,7 @@ def _pass(recording: Recording, level: Sequence[int], written: dict[int, int], n
         kept=(),
         plain=False,
         function=recording.function,
-        sums=tuple(tuple(place[operand] for operand in nodes[number].operands) for number in sums),
+        sums=tuple(attrs.evolve(nodes[n], operands=tuple(place[operand] for operand in nodes[n].operands)) for n in sums),
     )
     return Pass(part, tuple(imports), tuple(sums)), late
 
@@ -169,12 +169,15 @@ Values = list[Any]
 """The value of each node of a whole recording that is no array, where it is known, as np.float64."""
 
 
-def on_host(stages: Stages) -> list[Callable[[Values], None]]:
-    """For each pass, and for the end, the function that works out on the host what it needs."""
+def on_host(stages: Stages) -> list[Callable[[Values], None] | None]:
+    """For each pass, and for the end, the function that works out on the host what it needs; None for nothing."""
     namespace: dict[str, Any] = {"inf": np.float64(np.inf), "nan": np.float64(np.nan), "sqrt": np.sqrt}
     namespace |= {"zero": np.float64(0), "one": np.float64(1)}
-    functions = []
+    functions: list[Callable[[Values], None] | None] = []
     for numbers in stages.between:
+        if not numbers:
+            functions.append(None)
+            continue
         lines = [
             line.replace(" = ", " = float64(", 1) + ")" if stages.whole.nodes[number].operation == "constant" else line
             for number, line in zip(numbers, arithmetic(PYTHON, stages.whole, numbers), strict=True)
@@ -186,20 +189,45 @@ def on_host(stages: Stages) -> list[Callable[[Values], None]]:
     return functions
 
 
+def gathered(recording: Recording, rows: Any) -> Any:
+    """The sums of a pass from those of its chunks."""
+    totals = np.add.accumulate(rows)[-1]
+    for column, node in enumerate(recording.sums):
+        if node.operation == "peak":
+            totals[column] = np.maximum.reduce(rows[:, column])
+    return totals
+
+
 class StagedBound:
-    """A recording with sums bound to what is kept for a weight, on the host: each of its passes is."""
+    """A recording with sums bound to what is kept for a weight, on the host: each of its passes is.
+
+    One of its jobs is run at a time, since they keep their sums and other numbers in the same memory.
+    """
 
     def __init__(
         self, bind: Callable[..., Any], recording: Recording, weight: Any, grad: Any, slots: Sequence[Any], numbers: Sequence[Any]
     ) -> None:
-        self.stages = split(recording)
+        stages = self.stages = split(recording)
         if "on host" not in recording.compiled:
-            recording.compiled["on host"] = on_host(self.stages)
-        self.between: list[Callable[[Values], None]] = recording.compiled["on host"]
+            recording.compiled["on host"] = on_host(stages)
+        self.between: list[Callable[[Values], None] | None] = recording.compiled["on host"]
         self.order = memory_order(slots or (weight,)) or "C"
-        self.slots, self.numbers, self.grad_dtype = slots, numbers, grad.dtype
+        self.slots, self.grad_dtype = slots, grad.dtype
+        self.size: int = weight.size * (2 if weight.dtype.kind == "c" else 1)
+        rows = max(1, -(-self.size // CHUNK))
+        self.sums = [np.zeros((rows, len(made.sums))) if made.sums else None for made in stages.passes]
+        self.values: Values = [None] * len(recording.nodes)
+        first = len(recording.arrays)
+        used = {*recording.kept, *(operand for node in recording.nodes for operand in node.operands)}
+        self.read = [(place, number) for place, number in enumerate(numbers, first) if place in used]
+        self.kept = list(zip(numbers, recording.kept, strict=True))
+        self.first_scalar = first + len(numbers)
+        self.writes_weight = 0 in recording.targets
         weight, grad = self.dense(weight), self.dense(grad)
-        self.passes = [bind(made.recording, weight, grad, slots) for made in self.stages.passes]
+        self.passes = [
+            (bind(made.recording, weight, grad, slots), [0.0] * len(made.imports), sums)
+            for made, sums in zip(stages.passes, self.sums, strict=True)
+        ]
 
     def dense(self, array: Any) -> Any:
         """The array itself, or a copy that lies as the slots do."""
@@ -211,7 +239,8 @@ class StagedBound:
         """The update, ready to run; None where the binding does not fit this gradient."""
         if grad.dtype != self.grad_dtype:
             return None
-        if any(np.may_share_memory(grad, array) for array in (weight, *self.slots)):
+        written = self.stages.whole.written
+        if (self.writes_weight or self.slots) and any(np.may_share_memory(grad, array) for array in written(weight, self.slots)):
             grad = grad.copy(self.order)
         return StagedJob(self, weight, self.dense(weight), self.dense(grad), coefficients)
 
@@ -219,47 +248,55 @@ class StagedBound:
 class StagedJob:
     """One weight's update in passes, ready to run; what is worked out between them is on the host."""
 
+    __slots__ = ("bound", "coefficients", "dense", "jobs", "now", "weight")
+
     def __init__(self, bound: StagedBound, weight: Any, dense: Any, grad: Any, coefficients: Sequence[float]) -> None:
-        self.bound, self.weight, self.dense = bound, weight, dense
-        self.size = dense.size * (2 if dense.dtype.kind == "c" else 1)
-        whole, self.passes = bound.stages.whole, bound.stages.passes
-        self.values: Values = [None] * len(whole.nodes)
-        first = len(whole.arrays)
-        self.values[first : first + len(bound.numbers)] = [number[()] for number in bound.numbers]
-        first += len(bound.numbers)
-        self.values[first : first + len(coefficients)] = map(np.float64, coefficients)
-        self.first_import = len(coefficients)
-        rows = max(1, -(-self.size // CHUNK))
-        self.sums = [np.zeros((rows, len(made.sums))) if made.sums else None for made in self.passes]
-        self.jobs = []
-        for bound_pass, made, sums in zip(bound.passes, self.passes, self.sums, strict=True):
-            numbers = [*coefficients, *[0.0] * len(made.imports)]  # those imported are filled in when they are known
-            self.jobs.append(bound_pass.job(dense, grad, numbers) if sums is None else bound_pass.job(dense, grad, numbers, sums))
-        self.now = 0
+        self.bound, self.weight, self.dense, self.coefficients, self.now = bound, weight, dense, coefficients, 0
+        self.jobs = [
+            bound_pass.job(dense, grad, [*coefficients, *imports] if imports else coefficients, sums)
+            for bound_pass, imports, sums in bound.passes
+        ]
+
+    @property
+    def size(self) -> int:
+        """How many reals are updated."""
+        return self.bound.size
 
     def begin_pass(self) -> Any:
         """The job of the next pass."""
-        job, imports = self.jobs[self.now], self.passes[self.now].imports
-        self.bound.between[self.now](self.values)
+        bound, job = self.bound, self.jobs[self.now]
+        values, between = bound.values, bound.between[self.now]
+        if self.now == 0:
+            for place, number in bound.read:
+                values[place] = number[()]
+            if self.coefficients:
+                values[bound.first_scalar : bound.first_scalar + len(self.coefficients)] = map(np.float64, self.coefficients)
+        if between is not None:
+            between(values)
+        imports = bound.stages.passes[self.now].imports
         if imports:
             coefficients = job[2] if isinstance(job, tuple) else job.coefficients
-            for place, number in enumerate(imports, self.first_import):
-                coefficients[place] = self.values[number]
+            for place, number in enumerate(imports, len(self.coefficients)):  # filled in now that they are known
+                coefficients[place] = values[number]
         return job
 
     def end_pass(self) -> bool:
         """Take the sums of the pass that has run; whether there is another."""
-        sums = self.sums[self.now]
+        bound, now = self.bound, self.now
+        values, sums = bound.values, bound.sums[now]
         if sums is not None:
-            totals = sums[0] if len(sums) == 1 else np.add.accumulate(sums, axis=0)[-1]
-            for number, total in zip(self.passes[self.now].sums, totals, strict=True):
-                self.values[number] = total
-        self.now += 1
-        if self.now < len(self.passes):
+            made = bound.stages.passes[now]
+            totals = sums[0] if len(sums) == 1 else gathered(made.recording, sums)
+            for column, number in enumerate(made.sums):
+                values[number] = totals[column]
+        now = self.now = now + 1
+        if now < len(self.jobs):
             return True
-        self.bound.between[self.now](self.values)
-        for number, new in zip(self.bound.numbers, self.bound.stages.whole.kept, strict=True):
-            number[()] = self.values[new]
-        if self.dense is not self.weight:
+        between = bound.between[now]
+        if between is not None:
+            between(values)
+        for kept, new in bound.kept:
+            kept[()] = values[new]
+        if bound.writes_weight and self.dense is not self.weight:
             self.weight[...] = self.dense
         return False

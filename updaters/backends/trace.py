@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeAlias
@@ -33,7 +34,8 @@ COMPARISONS = {
     "greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!=",
 }  # fmt: skip
 LOGIC = {"logical_and": "&", "logical_or": "|"}
-SUMS = {"sum", "dot"}
+SUMS = {"sum", "dot", "peak"}
+"""What is made of all elements: their sum, the sum of products of two, the largest of magnitudes, 0 where there are none."""
 FUNCTIONS = {"negative", "sqrt", "absolute", "sign", "maximum", "minimum"}
 ALIASES = {
     "true_divide": "divide",
@@ -156,10 +158,17 @@ class Value(NDArrayOperatorsMixin):
             return self.tape.reduce("sum", *args)
         if function is np.vdot and len(args) == 2 and not kwargs:
             return self.tape.reduce("dot", *args)
-        if function is np.linalg.norm and len(args) == 1 and not kwargs:
-            return self.tape.operate("sqrt", self.tape.reduce("dot", *args * 2))
+        if function is np.linalg.norm and len(args) + len(kwargs) < 3 and kwargs.keys() <= {"ord"}:
+            return self._norm(*args, **kwargs)
         options = f" with {', '.join(kwargs) or 'so many arguments'}" if function in (np.sum, np.vdot, np.linalg.norm) else ""
         raise self._unknown(f"numpy.{function.__name__}{options}")
+
+    def _norm(self, x: object, ord: object = None) -> Value:
+        if ord is None:
+            return self.tape.operate("sqrt", self.tape.reduce("dot", x, x))
+        if isinstance(ord, (int, float)) and ord in (1, math.inf):
+            return self.tape.reduce("sum" if ord == 1 else "peak", self.tape.operate("absolute", x))
+        raise self._unknown(f"numpy.linalg.norm of order {ord!r}")
 
     def __getitem__(self, key: object) -> None:
         raise self._unknown("a part of an array")
@@ -188,8 +197,8 @@ class Value(NDArrayOperatorsMixin):
         known = sorted({*ARITHMETIC, *FUNCTIONS, "square", "power", "where", "clip"})
         return TypeError(
             f"{self.tape.name}.formula cannot be recorded: {what} is not one of + - * /, comparisons and numpy's "
-            f"{', '.join(known)}, and of whole arrays sum, vdot and linalg.norm; exponentials and logarithms belong in "
-            "coefficients"
+            f"{', '.join(known)}, and of whole arrays sum, vdot and linalg.norm (of no order, 1 or inf); exponentials and "
+            "logarithms belong in coefficients"
         )
 
 
@@ -204,9 +213,10 @@ class Recording:
         scalars: the arguments that are coefficients.
         nodes: every value; those of `arrays` come first, those of `numbers` and then of `scalars` next.
         targets: the nodes of the arrays that are replaced: the weight and slots, but those that stay as they are.
+            There are none where a formula is after its numbers alone; nothing is written then.
         outputs: for each of these, the number of the node that replaces it.
         kept: for each of `numbers`, the number of the node that replaces it.
-        sums: the operands of each sum, or inner product of two, over all elements that is wanted besides.
+        sums: the nodes of SUMS that a pass works out besides; their operands are among `nodes`.
         plain: whether the plain function on NumPy arrays computes the very same.
         function: the plain function.
         compiled: what backends have made of the recording, under keys of their own.
@@ -222,8 +232,12 @@ class Recording:
     kept: tuple[int, ...]
     plain: bool
     function: Callable[..., Any]
-    sums: tuple[tuple[int, ...], ...] = ()
+    sums: tuple[Node, ...] = ()
     compiled: dict[Any, Any] = attrs.field(factory=dict, repr=False)
+
+    def written(self, weight: Any, slots: Sequence[Any]) -> list[Any]:
+        """Those of a weight and its slots that are replaced."""
+        return [slots[target - 2] if target else weight for target in self.targets]
 
 
 def record(formula: Formula) -> Recording:
@@ -252,7 +266,6 @@ def record(formula: Formula) -> Recording:
         raise TypeError(f"{formula.name}.formula must give back numbers, got a comparison")
     replaced = [0, *range(2, len(arrays))]
     new = {target: value.number for target, value in zip(replaced, values, strict=False) if value.number != target}
-    new = new or {0: 0}  # something is to be written
     kept = [value.number for value in values[len(replaced) :]]
     for name, number in zip(formula.numbers, kept, strict=True):
         if tape.nodes[number].kind == "array":
