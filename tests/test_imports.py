@@ -25,6 +25,8 @@ LAYERS = [
     {"state", "arrays", "formula"},
     {"protocols", "memory"},
     {"schedules", "backends"},
+    {"loss_scale"},
+    {"policy"},
     {"learning_rate", "momentum", "optimizers", "weight_state"},
     {"gradient", "loss_scale", "transforms"},
     {"updater"},

@@ -30,6 +30,7 @@ from updaters.optimizers import (
     Yogi,
 )
 from updaters.pictures import plot, sketch
+from updaters.policy import FROZEN, Average, Policy
 from updaters.protocols import (
     LearningRateScheduler,
     MomentumScheduler,
@@ -37,6 +38,7 @@ from updaters.protocols import (
     get_learning_rate,
     get_momentum,
 )
+from updaters.report import Report
 from updaters.state import OptimizationState
 from updaters.updater import Updater, get_updater
 
@@ -44,6 +46,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "ASGD",
+    "FROZEN",
     "LAMB",
     "LARS",
     "SGD",
@@ -54,6 +57,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Average",
     "Ftrl",
     "LearningRateScheduler",
     "Lion",
@@ -63,9 +67,11 @@ __all__ = [
     "NovoGrad",
     "OptimizationState",
     "Optimizer",
+    "Policy",
     "Prodigy",
     "RAdam",
     "RMSProp",
+    "Report",
     "Rprop",
     "Schedulable",
     "ScheduleFreeAdamW",

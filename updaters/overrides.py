@@ -68,7 +68,9 @@ class Choice:
         known = {field.name for optimizer in inner for field in attrs.fields(type(optimizer))} - {"policy"}
         for setting in override.fields:
             if setting not in known and setting not in OWN:
-                raise ValueError(f"{name}: {setting!r} is no field of {type(self.optimizer).__name__}; there are {listed({*known, *OWN})}")
+                raise ValueError(
+                    f"{name}: {setting!r} is no field of {type(self.optimizer).__name__}; there are {listed({*known, *OWN})}"
+                )
         for optimizer in inner:
             _changed(optimizer, override, name)
 
@@ -89,7 +91,7 @@ class Choice:
         Raises:
             TypeError, ValueError: there is none; the message names the index.
         """
-        place = self._place(index)
+        place = self.match(index)
         override = None if place is None else self.policy.overrides[place]
         if override is not None and override.settings is FROZEN:
             return FROZEN
@@ -106,7 +108,8 @@ class Choice:
             group.of_units.check(index, shape)
         return chosen, group
 
-    def _place(self, index: Index) -> int | None:
+    def match(self, index: Index) -> int | None:
+        """Which override is an index's, if one is."""
         if index not in self._matches:
             places = (place for place, override in enumerate(self.policy.overrides) if _matches(override.pattern, index))
             self._matches[index] = next(places, None)
@@ -151,6 +154,5 @@ def _scaled(lr: Schedulable, by: Any) -> Schedulable:
 def as_mapping(overrides: Sequence[Override]) -> Mapping[Any, Any]:
     """Overrides by their patterns, as they were given."""
     return {
-        override.pattern: override.fields if isinstance(override.settings, tuple) else override.settings
-        for override in overrides
+        override.pattern: override.fields if isinstance(override.settings, tuple) else override.settings for override in overrides
     }

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from updaters.checks import Interval, field_name, number, whole
+from updaters.checks import Interval, number, whole
 from updaters.loss_scale import LossScale, Static
 from updaters.protocols import Schedulable
 
@@ -93,7 +93,7 @@ def _as_loss_scale(value: Any) -> Any:
 
 
 def _check_loss_scale(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and (isinstance(value, type) or not isinstance(value, LossScale)):
+    if value is not None and (isinstance(value, type) or not (hasattr(value, "initial") and hasattr(value, "after"))):
         raise TypeError(f"loss_scale must be a number or one of updaters.loss_scale, got {value!r}")
 
 

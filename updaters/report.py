@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
 
-from updaters.measured import Tables
+from updaters.measured import Table
 from updaters.weight_state import Index, WeightState
 
 What = Literal["nothing", "applied", "accumulated", "skipped"]
@@ -19,11 +19,13 @@ class Happened:
     """What an updater keeps of its last call, at no cost."""
 
     what: What = "nothing"
-    indices: tuple[Index, ...] = ()
+    indices: tuple[Index, ...] | None = ()  # None: all that there are, which are updated one by one
     loss_scale: float = 1.0
     nonfinite: tuple[Index, ...] = ()
     norms: Mapping[Any, Any] = attrs.field(factory=dict)
-    measured: bool = False
+
+
+ALONE = Happened("applied", None)
 
 
 @attrs.frozen
@@ -117,26 +119,28 @@ class Report:
             rows.append((str(index), *(["not finite", *shown[1:]] if not row.finite else shown), str(row.updates)))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for cells in rows:
-            first, *others = (cell.ljust(width) if n == 0 else cell.rjust(width) for n, (cell, width) in enumerate(zip(cells, widths, strict=True)))
-            yield "  ".join([first, *others]).rstrip()
+            padded = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+            yield "  ".join([cells[0].ljust(widths[0]), *padded])
 
 
-def rows_of(happened: Happened, tables: Tables, known: Mapping[Index, WeightState]) -> dict[Index, Row]:
+def rows_of(indices: Sequence[Index], happened: Happened, known: Mapping[Index, WeightState]) -> dict[Index, Row]:
     """A row for each weight of a call."""
-    numbers: dict[Index, Mapping[str, float]] = {}
-    if happened.measured and happened.what == "applied":
-        for table, indices in tables.having(happened.indices):
-            numbers |= table.all(indices)
+    of_table: dict[Table, list[Index]] = {}
+    for index in indices:
+        if happened.what == "applied" and index in known and known[index].reports:
+            of_table.setdefault(known[index].table, []).append(index)
+    numbers = {index: own for table, some in of_table.items() for index, own in table.all(some).items()}
     rows = {}
-    for index in happened.indices:
-        updates = known[index].count if index in known else 0
-        finite = index not in happened.nonfinite
-        if index in numbers:
-            own = numbers[index]
-            gradient, clipped, weight, update = (own[name] for name in ("gradient", "clipped", "weight", "update"))
-            factor = clipped / gradient if gradient and math.isfinite(gradient) else 1.0
-            ratio = update / weight if weight else math.nan if not update else math.inf
-            rows[index] = Row(gradient, factor, update, weight, ratio, finite, updates)
-        else:
-            rows[index] = Row(finite=finite, updates=updates)
+    for index in indices:
+        row = Row(finite=index not in happened.nonfinite, updates=known[index].count if index in known else 0)
+        rows[index] = _filled(row, numbers[index]) if index in numbers else row
     return rows
+
+
+def _filled(row: Row, own: Mapping[str, float]) -> Row:
+    gradient, clipped, weight, update = (own[name] for name in ("gradient", "clipped", "weight", "update"))
+    factor = clipped / gradient if 0 < gradient < math.inf else 1.0
+    ratio = update / weight if weight else math.inf if update else 0.0
+    return attrs.evolve(
+        row, gradient_norm=gradient, clip_factor=factor, update_norm=update, weight_norm=weight, ratio=ratio
+    )  # fmt: skip

@@ -120,6 +120,7 @@ class Rule:
         kept: the slots that are not the optimizer's, with what they hold at first.
         of_moduli: whether the norm of the group is one of moduli, which are no sums over real and imaginary parts.
         random: whether the weight is rounded at random; its key is then the last two coefficients.
+        reports: whether norms are taken for a report.
     """
 
     optimizer: Optimizer
@@ -134,6 +135,7 @@ class Rule:
     kept: Mapping[str, Any] = attrs.field(factory=dict)
     of_moduli: bool = False
     random: bool = False
+    reports: bool = False
 
     @property
     def whole_array(self) -> bool:
@@ -245,9 +247,11 @@ class Rule:
         }
         taken = {*kept} & {*optimizer.slots, *optimizer.numbers, *optimizer.scalars}
         if taken:
-            raise ValueError(f"{name} keeps {', '.join(map(repr, sorted(taken)))} itself, a name that the updater needs for its own")
+            raise ValueError(
+                f"{name} keeps {', '.join(map(repr, sorted(taken)))} itself, a name that the updater needs for its own"
+            )
         return cls(
-            optimizer, group, own, tuple(optimizer.scalars), apply, store, gather, measure, prepare, kept, of_moduli, random
+            optimizer, group, own, tuple(optimizer.scalars), apply, store, gather, measure, prepare, kept, of_moduli, random, reports
         )  # fmt: skip
 
     def around(self, section: Section | None, call: Call, t: int) -> tuple[list[float], list[float]]:

@@ -152,5 +152,3 @@ def largest(entries: Sequence[Entry], numbers: Numbers, call: Call) -> float:
             factor = float(group.of_all.factor(norm_from(own, group.of_all.p), call.state))
         peaks += [factor * one["peak"] for one in own]
     return float(np.max(peaks))
-
-

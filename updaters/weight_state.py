@@ -91,7 +91,12 @@ class WeightState:
 
     def unbind(self, rule: Any) -> None:
         """Go on by another rule, which is bound at the next update."""
-        self.rule, self.bound, self.others = rule, None, {}
+        self.rule, self.bound, self.others, self.table, self.row = rule, None, {}, None, {}
+
+    @property
+    def reports(self) -> bool:
+        """Whether its rule takes norms for a report."""
+        return self.table is not None and getattr(self.rule, "reports", False)
 
     def empty(self) -> None:
         """Drop what is accumulated."""

@@ -14,7 +14,6 @@ from updaters.backends.trace import Recording
 from updaters.formula import Formula
 from updaters.memory import extent
 
-
 Recorded: TypeAlias = tuple[Recording, Sequence[Array], Sequence[Array]]
 """A recording with its slots and its numbers."""
 

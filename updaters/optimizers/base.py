@@ -12,6 +12,7 @@ import numpy as np
 
 from updaters.checks import Interval, field_name
 from updaters.optimizers.fields import choice, flag, nonnegative, positive
+from updaters.policy import Policy
 from updaters.protocols import Schedulable, read
 from updaters.state import OptimizationState
 
@@ -54,6 +55,14 @@ def _check_transforms(instance: object, attribute: attrs.Attribute[Any], transfo
             or not hasattr(transform, "coefficients")
         ):
             raise TypeError(f"{field_name(instance, attribute)} must hold transforms of gradients, got {transform!r}")
+        if getattr(transform, "of_all", False) or getattr(transform, "of_units", False):
+            name = field_name(instance, attribute)
+            raise ValueError(f"{name} must be transforms of each weight's gradient, got {transform!r}, a clip for get_updater")
+
+
+def _check_policy(instance: object, attribute: attrs.Attribute[Any], policy: object) -> None:
+    if policy is not None and not isinstance(policy, Policy):
+        raise TypeError(f"{field_name(instance, attribute)} must be a Policy or None, got {policy!r}")
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -89,6 +98,7 @@ class Optimizer:
         gradient: `"mean"` takes gradients as they are given; `"sum"` divides them by `state.batch_size` first.
         maximize: climb instead of descend; the gradient is negated before any decay.
         transforms: what else happens to the gradient, in order, after an l2 decay; see `updaters.transforms`.
+        policy: what `get_updater` is to do besides, where it is not told otherwise; those of `updaters.compat` may have one.
     """
 
     weight_decay: Schedulable | None = nonnegative(None, optional=True)
@@ -97,6 +107,8 @@ class Optimizer:
     gradient: Literal["mean", "sum"] = choice("mean", "sum", default="mean")
     maximize: bool = flag(False)
     transforms: tuple[Transform, ...] = attrs.field(default=(), converter=_as_tuple, validator=_check_transforms)
+
+    policy: Policy | None = attrs.field(default=None, kw_only=True, validator=_check_policy)
 
     slots: ClassVar[Any] = ()
     numbers: ClassVar[Any] = ()
