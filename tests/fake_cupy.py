@@ -30,7 +30,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 import updaters as up
 from tests.rules import KERNELS as KERNELS_OF_OURS
 from tests.rules import RULES as RULES_OF_OURS
-from updaters import backends, updater
+from updaters import backends, rule
 from updaters.optimizers.fields import rate
 
 Array: TypeAlias = Any
@@ -435,7 +435,7 @@ def installed(*, flush: bool = False) -> Iterator[ModuleType]:
 
 def _forget() -> None:
     """Forget backends that were chosen and formulas that were compiled, which are those of another CuPy."""
-    for cached in (backends.load, backends.best, updater._recording):
+    for cached in (backends.load, backends.best, rule._recorded):
         cached.cache_clear()
 
 

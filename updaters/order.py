@@ -111,7 +111,8 @@ def decay_weight(w: Any, g: Any, share: Any) -> Any:
     return w - share * w, g
 
 
-UNSCALE = Part(scale, lambda now, call, t: (1 / (call.loss_scale * (call.state.batch_size if now.gradient == "sum" else 1)),))
+UNSCALE = Part(scale, lambda now, call, t: (1 / call.loss_scale,))
+UNSCALE_AND_MEAN = Part(scale, lambda now, call, t: (1 / (call.loss_scale * call.state.batch_size),))
 MEAN = Part(mean, lambda now, call, t: (call.calls,), slots=("accumulated",))
 ADD = Part(add, slots=("accumulated",))
 GRAD_CLIP = Part(clip, lambda now, call, t: (now.grad_clip,))
@@ -151,7 +152,9 @@ def transforming(transform: Transform) -> Part:
 
 def unscaling(optimizer: Optimizer, policy: Policy) -> list[Part]:
     """What makes the gradient one of the loss itself, for one example."""
-    return [UNSCALE] if optimizer.gradient == "sum" or policy.loss_scale is not None else []
+    if optimizer.gradient == "sum":
+        return [UNSCALE_AND_MEAN]
+    return [UNSCALE] if policy.loss_scale is not None else []
 
 
 def behind_clips(optimizer: Optimizer) -> list[Part]:

@@ -97,7 +97,7 @@ class Choice:
             return FROZEN
         if override is not None and isinstance(override.settings, Optimizer):
             return override.settings.for_weight(index, shape, dtype), self.group
-        chosen = self.optimizer.for_weight(index, shape, dtype)
+        chosen: Optimizer = self.optimizer.for_weight(index, shape, dtype)
         group = self.group
         if override is not None and place is not None:
             group = self._groups.get(place, group)
@@ -146,9 +146,7 @@ def _changed(optimizer: Optimizer, override: Override, name: str) -> Optimizer:
 def _scaled(lr: Schedulable, by: Any) -> Schedulable:
     if isinstance(by, type) or not callable(by):
         by = number(by, "lr_scale", NONNEGATIVE, kinds=" or a scheduler")
-    if callable(lr) or callable(by):
-        return Combination("*", lr, by)
-    return lr * by
+    return Combination("*", lr, by) if callable(lr) or callable(by) else float(lr) * float(by)
 
 
 def as_mapping(overrides: Sequence[Override]) -> Mapping[Any, Any]:

@@ -148,7 +148,7 @@ class Average:
             raise TypeError(f"Average.every_call must be True or False, got {self.every_call!r}")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Policy:
     """What an updater does beyond its rule. `get_updater` makes it of its arguments of the same names, and says what they are.
 
@@ -188,6 +188,10 @@ class Policy:
             raise ValueError(
                 f"nonfinite must be 'skip', or left out, where {self.loss_scale!r} backs off, got {self.nonfinite!r}"
             )
+
+    def __repr__(self) -> str:
+        fields = [field for field in attrs.fields(Policy) if getattr(self, field.name) != field.default]
+        return f"Policy({', '.join(f'{field.name}={getattr(self, field.name)!r}' for field in fields)})"
 
     @property
     def moves(self) -> bool:

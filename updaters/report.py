@@ -112,7 +112,7 @@ class Report:
         if not self.weights:
             return
         titles = ("weight", "gradient", "clip", "update", "norm", "update/norm", "updates")
-        rows = [titles]
+        rows: list[tuple[str, ...]] = [titles]
         for index, row in self.weights.items():
             numbers = (row.gradient_norm, row.clip_factor, row.update_norm, row.weight_norm, row.ratio)
             shown = ["-" if value is None else f"{value:.3g}" for value in numbers]

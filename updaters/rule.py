@@ -192,7 +192,7 @@ class Rule:
         checks = [finite(wide)] if policy.decision else []
         shrinking = Part(shrink, lambda now, call, t: (call.factors[group],))
         clips = [shrinking if clip is group.of_all else transforming(clip) for clip in group.clip if clip is not group.of_units]
-        order = None if group.of_all is None else group.of_all.p
+        order = None if group.of_all is None else group.of_all.order
         of_moduli = dtype is not None and dtype.kind == "c" and order not in (None, 2)
         peak = [PEAK] * (policy.loss_scale is not None and policy.loss_scale.needs_peak)
 

@@ -92,7 +92,7 @@ def _by_units(entry: Entry, call: Call) -> None:
             w = known._arrays.get("master", weight)
             grad *= group.of_units.apply(w, grad, *coefficients).astype(grad.real.dtype)
         if known.rule.of_moduli:
-            moduli, p = np.abs(grad).astype(np.float64), group.of_all.p
+            moduli, p = np.abs(grad).astype(np.float64), group.of_all.order
             if grad.size:
                 known.row["total"][...] = moduli.max() if p == math.inf else (moduli**p).sum()
 
@@ -122,7 +122,7 @@ def factors(entries: Sequence[Entry], call: Call) -> tuple[dict[str, Call], dict
     norms = {}
     for group, members in groups.items():
         tables = by_device(members)
-        norms[group] = norm = norm_of(tables, group.of_all.p)
+        norms[group] = norm = norm_of(tables, group.of_all.order)
         factor = group.of_all.factor(norm, call.state)
         for known, _, weight in members:
             shared = calls[known.device].factors
@@ -149,6 +149,6 @@ def largest(entries: Sequence[Entry], numbers: Numbers, call: Call) -> float:
         own = [one for index, one in numbers.items() if index in members]
         factor = 1.0
         if group.of_all is not None:
-            factor = float(group.of_all.factor(norm_from(own, group.of_all.p), call.state))
+            factor = float(group.of_all.factor(norm_from(own, group.of_all.order), call.state))
         peaks += [factor * one["peak"] for one in own]
     return float(np.max(peaks))

@@ -114,7 +114,7 @@ class ClipByGlobalNorm:
 
     Attributes:
         bound: the largest norm, above 0, in units of the gradient.
-        p: the order of the norm, above 0; `math.inf` for the largest magnitude.
+        p: the order of the norm, above 0; `"inf"` or `math.inf` for the largest magnitude.
         epsilon: added to the norm; in units of the gradient.
 
     Raises:
@@ -138,14 +138,20 @@ class ClipByGlobalNorm:
     """
 
     bound: Schedulable = hyperparameter(attrs.NOTHING, POSITIVE, kw_only=False)
-    p: float = 2.0
+    p: float | Literal["inf"] = attrs.field(default=2.0, converter=lambda p: "inf" if p == math.inf else p)
     epsilon: Schedulable = nonnegative(0.0)
 
     of_all: ClassVar[bool] = True
 
-    def __attrs_post_init__(self) -> None:
-        if self.p != math.inf:
-            number(self.p, "ClipByGlobalNorm.p", POSITIVE)
+    @p.validator
+    def _check_p(self, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value != "inf":
+            number(value, field_name(self, attribute), POSITIVE, kinds=" or 'inf'")
+
+    @property
+    def order(self) -> float:
+        """The order of the norm as a number."""
+        return float(self.p)
 
     @staticmethod
     def apply(w: Any, g: Any, factor: Any) -> Any:

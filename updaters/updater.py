@@ -37,6 +37,9 @@ class Updater:
     Made by `get_updater`. Different indices may be updated from different threads at once.
     """
 
+    _plain: bool
+    _call: Call
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -408,7 +411,7 @@ class Updater:
         if ready is None:
             assert known.backend is not None
             if rule.whole_array:
-                before, after = (section and recorded(known, section) for section in (rule.apply, rule.store))
+                before, after = (recorded(known, section) if section else None for section in (rule.apply, rule.store))
                 slots = [known._arrays[name] for name in rule.own.slots]
                 known.runner, known.bound = whole.RUNNER, whole.Bound(rule.own, slots, before, after, known.backend)
             else:
@@ -427,7 +430,9 @@ class Updater:
         """Measure, decide, and then apply or accumulate; all or nothing."""
         policy = self._policy
         raises, skips = policy.decision == "raise", policy.decision == "skip" and applies
-        ready, bad, norms, kept = entries, (), {}, self._scaling
+        ready, kept = entries, self._scaling
+        bad: tuple[Index, ...] = ()
+        norms: dict[Any, Any] = {}
         if entries and (applies or raises):
             ready = measured(entries, call)
         if entries and (raises or skips):
