@@ -103,6 +103,17 @@ def test_the_numbers_are_those_of_the_systems() -> None:
     assert [rule.initial()["scale"] for rule in (GrowthInterval(), Backoff(), LogMax())] == [65536.0, 16384.0, 1.0]
 
 
+def test_what_intervals_begin_with() -> None:
+    assert GrowthInterval(4.0).initial() == {"scale": 4.0, "clean": 0.0}
+    assert Backoff(scale_max=4.0).initial() == {"scale": 4.0, "clean": 0.0}
+
+
+def test_only_the_first_scale_may_be_given_by_position() -> None:
+    for rule, count in ((Static, 1), (GrowthInterval, 1), (Backoff, 0), (LogMax, 0), (LogMaxOfPower, 0)):
+        fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(rule)
+        assert [field.kw_only for field in fields] == [False] * count + [True] * (len(fields) - count)
+
+
 def test_division_is_by_the_factor_itself() -> None:
     assert scales(Backoff(scale_max=5.0, step_factor=3.0), steps_of("x")) == [5.0 / 3.0]
     assert 5.0 * (1 / 3.0) != 5.0 / 3.0
@@ -176,6 +187,19 @@ def test_the_first_steps_of_log_max_by_hand() -> None:
     assert scales(LogMax(scale_min=1e-9), [(True, 2.0**-3), (True, 0.5), (False, math.inf)])[2] == pytest.approx(
         2.0 ** (16 - mean - 3.09 * variance**0.5), rel=1e-9
     )
+
+
+def test_what_log_max_keeps() -> None:
+    rule = LogMax(beta1=0.5, beta2=0.75)
+    kept = rule.initial()
+    assert kept == {"scale": 1.0, "steps": 0.0, "mean": 0.0, "slow_mean": 0.0, "mean_square": 0.0}
+    kept = rule.after(rule.after(kept, True, 0.25), False, None)
+    assert kept == {"scale": 1.0, "steps": 2.0, "mean": 7.5, "slow_mean": 3.625, "mean_square": 64.75}
+
+
+def test_a_scale_beyond_all_numbers_is_the_upper_bound() -> None:
+    assert scales(LogMax(log_max=1024, scale_max=8.0), [(True, 5e-324)]) == [8.0]
+    assert scales(LogMax(log_max=1024, scale_max=8.0), [(True, 1.0)]) == [8.0]
 
 
 def test_a_scale_of_one_is_where_the_first_step_overflows() -> None:
