@@ -19,8 +19,9 @@ def _whole_field(value: object, field: attrs.Attribute[Any]) -> int:
     return whole(value, f"OptimizationState.{field.name}", least)
 
 
-def _counter(default: int, least: int = 0, on_setattr: Any = None) -> Any:
+def _counter(default: int, least: int = 0, on_setattr: Any = None, repr: bool = True) -> Any:
     return attrs.field(
+        repr=repr,
         default=default,
         converter=attrs.Converter(_whole_field, takes_field=True),
         on_setattr=on_setattr,
@@ -78,7 +79,7 @@ class OptimizationState:
     iteration: int = _counter(0)
     held: int = _counter(0)
     unfinished: bool = flag(False, kw_only=False)
-    last_held: int = _counter(0)
+    last_held: int = _counter(0, repr=False)
     # Batches of a re-entered epoch still to be passed over, and how many `epochs` and `batches` loops are running.
     _done: int = attrs.field(default=0, init=False, eq=False, repr=False)
     _loops: int = attrs.field(default=0, init=False, eq=False, repr=False)

@@ -102,6 +102,10 @@ class ClipByNorm:
         return (read(self.bound, state, "ClipByNorm.bound", POSITIVE),)
 
 
+def _as_order(p: Any) -> Any:
+    return "inf" if p == math.inf else p  # which JSON has no number for
+
+
 @attrs.frozen
 class ClipByGlobalNorm:
     """All gradients of a step are shrunk together, to a norm of at most `bound`; below it, they stay as they are.
@@ -138,7 +142,7 @@ class ClipByGlobalNorm:
     """
 
     bound: Schedulable = hyperparameter(attrs.NOTHING, POSITIVE, kw_only=False)
-    p: float | Literal["inf"] = attrs.field(default=2.0, converter=lambda p: "inf" if p == math.inf else p)
+    p: float | Literal["inf"] = attrs.field(default=2.0, converter=_as_order, kw_only=False)
     epsilon: Schedulable = nonnegative(0.0)
 
     of_all: ClassVar[bool] = True

@@ -330,9 +330,13 @@ class Updater:
 
     def _made(self, choice: Choice, rules: dict[Any, Rule], optimizer: Optimizer, group: Any, dtype: Any) -> Rule:
         """The rule of an optimizer, made once."""
-        key = id(optimizer), id(group), dtype
+        policy = choice.policy
+        differ = (
+            policy.master_weights or policy.stochastic_rounding is not None or policy.decision or group.of_all or self._reports
+        )
+        key = id(optimizer), id(group), dtype if differ else None
         if key not in rules:  # each holds its optimizer and its group, so that their ids stay their own
-            rules[key] = Rule.of(optimizer, choice.policy, group, dtype, self._reports)
+            rules[key] = Rule.of(optimizer, policy, group, key[2], self._reports)
         return rules[key]
 
     # One update, in its order.
