@@ -29,6 +29,10 @@ Pattern: TypeAlias = str | int | tuple[Any, ...] | re.Pattern[str]
 """Which weights: a glob over indices, a regular expression, or an index itself."""
 
 
+def _as_settings(settings: Any) -> Any:
+    return tuple(settings.items()) if isinstance(settings, Mapping) else settings
+
+
 @attrs.frozen
 class Override:
     """What is different for the weights that a pattern matches.
@@ -39,7 +43,7 @@ class Override:
     """
 
     pattern: Pattern
-    settings: Any
+    settings: Any = attrs.field(converter=_as_settings)
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -50,10 +54,7 @@ class Override:
 def _as_overrides(given: Mapping[Any, Any] | Iterable[Override]) -> tuple[Override, ...]:
     if not isinstance(given, Mapping):
         return tuple(given)
-    return tuple(
-        Override(pattern, tuple(settings.items()) if isinstance(settings, Mapping) else settings)
-        for pattern, settings in given.items()
-    )
+    return tuple(Override(pattern, settings) for pattern, settings in given.items())
 
 
 def _as_clips(clip: Any) -> tuple[Any, ...]:
@@ -164,6 +165,14 @@ class Policy:
         average: an average of the weights.
         overrides: what is different for some weights.
         count_calls: schedules on the iteration clock count the calls that only accumulate too.
+
+    Raises:
+        TypeError, ValueError: a field is out of range; or two of them contradict each other.
+
+    Example:
+        >>> adam = up.Adam(0.1, policy=up.Policy(clip=up.transforms.ClipByNorm(1.0), accumulate=4))
+        >>> up.get_updater(adam, accumulate=2).policy
+        Policy(clip=(ClipByNorm(bound=1.0),), accumulate=2)
     """
 
     clip: tuple[Any, ...] = attrs.field(default=(), converter=_as_clips, validator=_check_clips)
