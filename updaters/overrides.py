@@ -94,12 +94,11 @@ class Choice:
         place = self.match(index)
         override = None if place is None else self.policy.overrides[place]
         if override is not None and override.settings is FROZEN:
-            return FROZEN
-        if override is not None and isinstance(override.settings, Optimizer):
-            return override.settings.for_weight(index, shape, dtype), self.group
-        chosen: Optimizer = self.optimizer.for_weight(index, shape, dtype)
-        group = self.group
-        if override is not None and place is not None:
+            return Frozen.FROZEN
+        other = override is not None and isinstance(override.settings, Optimizer)
+        optimizer: Optimizer = override.settings if override is not None and other else self.optimizer
+        chosen, group = optimizer.for_weight(index, shape, dtype), self.group
+        if override is not None and place is not None and not other:
             group = self._groups.get(place, group)
             if (id(chosen), place) not in self._made:
                 self._made[id(chosen), place] = chosen, _changed(chosen, override, f"overrides[{override.pattern!r}]")

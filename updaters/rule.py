@@ -251,7 +251,8 @@ class Rule:
                 f"{name} keeps {', '.join(map(repr, sorted(taken)))} itself, a name that the updater needs for its own"
             )
         return cls(
-            optimizer, group, own, tuple(optimizer.scalars), apply, store, gather, measure, prepare, kept, of_moduli, random, reports
+            optimizer, group, own, tuple(optimizer.scalars), apply, store, gather, measure, prepare, kept, of_moduli, random,
+            reports,
         )  # fmt: skip
 
     def around(self, section: Section | None, call: Call, t: int) -> tuple[list[float], list[float]]:
