@@ -148,6 +148,7 @@ def _pass(recording: Recording, level: Sequence[int], written: dict[int, int], n
         kept=(),
         plain=False,
         function=recording.function,
+        shared=recording.shared,
         sums=tuple(attrs.evolve(nodes[n], operands=tuple(place[operand] for operand in nodes[n].operands)) for n in sums),
     )
     return Pass(part, tuple(imports), tuple(sums)), late
@@ -237,7 +238,7 @@ class StagedBound:
 
     def job(self, weight: Any, grad: Any, coefficients: Sequence[float]) -> StagedJob | None:
         """The update, ready to run; None where the binding does not fit this gradient."""
-        if grad.dtype != self.grad_dtype:
+        if grad.dtype is not self.grad_dtype:  # as quick passes have it: an unpickled array's is another object
             return None
         written = self.stages.whole.written
         if (self.writes_weight or self.slots) and any(np.may_share_memory(grad, array) for array in written(weight, self.slots)):
