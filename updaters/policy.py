@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -53,7 +54,7 @@ class Override:
 
 def _as_overrides(given: Mapping[Any, Any] | Iterable[Override]) -> tuple[Override, ...]:
     if not isinstance(given, Mapping):
-        return tuple(given)
+        return tuple(given) if isinstance(given, Iterable) else (given,)
     return tuple(Override(pattern, settings) for pattern, settings in given.items())
 
 
@@ -88,9 +89,9 @@ def _check_overrides(instance: object, attribute: attrs.Attribute[Any], override
 
 
 def _as_loss_scale(value: Any) -> Any:
-    if value is None or not isinstance(value, (int, float)) or isinstance(value, bool):
+    if not isinstance(value, Real) or isinstance(value, bool):
         return value
-    return Static(value)
+    return Static(float(value))
 
 
 def _check_loss_scale(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:

@@ -204,6 +204,10 @@ class Rule:
         prepare = None
         seen = [*raw, *checks]
         if group.of_units is not None or of_moduli:
+            if of_moduli and group.of_units is not None and second:
+                raise ValueError(
+                    f"clip: for complex weights nothing can be between a clip of units and one of the norm of moduli, got {group.clip}"
+                )
             if of_moduli:
                 first, second = [*first, *second], []
             prepare = Section.of(GRADIENT, begin, [*seen, *[GRADIENT_SIZE] * reports, *first])
@@ -239,7 +243,8 @@ class Rule:
         gather = None
         if accumulates:
             averages = averaging(policy) if policy.average is not None and policy.average.every_call else []
-            gather = Section.of(NOTHING, [], [*unscaling(optimizer, policy), ADD], averages)
+            stores = [into_master(half)] if averages and mastered and half else []
+            gather = Section.of(NOTHING, begin if averages else [], [*unscaling(optimizer, policy), ADD], [*averages, *stores])
         kept = {
             **({"accumulated": 0.0} if accumulates else {}),
             **({"master": "w"} if mastered else {}),

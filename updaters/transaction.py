@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import attrs
 import numpy as np
 
-from updaters.arrays import Array, slot_dtype
+from updaters.arrays import LARGEST, Array, slot_dtype
 from updaters.backends import whole
 from updaters.measured import Numbers, Table, norm_from, norm_of
 from updaters.order import Call
@@ -89,7 +89,10 @@ def _by_units(entry: Entry, call: Call) -> None:
     with np.errstate(all="ignore"), on_device:
         if group.of_units is not None:
             coefficients = group.of_units.coefficients(known.rule.optimizer.at(call.state), call.state)
-            w = known._arrays.get("master", weight)
+            w = weight
+            if "master" in known._arrays:  # and where the weight was changed since it was stored, as it is
+                master, most = known._arrays["master"], LARGEST[weight.dtype.name]
+                w = np.where(weight == master.clip(-most, most).astype(weight.dtype), master, weight)
             grad *= group.of_units.apply(w, grad, *coefficients).astype(grad.real.dtype)
         if known.rule.of_moduli:
             moduli, p = np.abs(grad).astype(np.float64), group.of_all.order
