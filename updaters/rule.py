@@ -42,8 +42,8 @@ from updaters.order import (
 )
 from updaters.policy import Policy
 
-APART = Formula("gradient", lambda w, g, gradient: (w, g), ("gradient",), (), ())
-"""The weight and the gradient side by side, for a rule of whole arrays."""
+APART = Formula("gradient", lambda w, g, gradient: (w, g), ("the gradient",), (), ())
+"""The weight and the gradient side by side, for a rule of whole arrays; no slot of a rule has such a name."""
 
 
 @attrs.frozen(eq=False)
@@ -206,7 +206,7 @@ class Rule:
         if group.of_units is not None or of_moduli:
             if of_moduli and group.of_units is not None and second:
                 raise ValueError(
-                    f"clip: for complex weights nothing can be between a clip of units and one of the norm of moduli, got {group.clip}"
+                    f"clip: for complex weights nothing can be between one of units and the norm of moduli, got {group.clip}"
                 )
             if of_moduli:
                 first, second = [*first, *second], []
