@@ -160,8 +160,12 @@ class Rule:
     @property
     def measures(self) -> bool:
         """Whether numbers are measured of its weights."""
-        sections = (self.apply, self.store, self.measure, self.prepare)
-        return any(set(section.formula.numbers) - {*self.own.numbers} for section in sections if section is not None)
+        sections = [section for section in (self.apply, self.store, self.measure, self.prepare) if section is not None]
+        return any(len(section.formula.numbers) > self.kept_numbers(section) for section in sections)
+
+    def kept_numbers(self, section: Section) -> int:
+        """How many of a section's numbers, the first, are the optimizer's own; the others are measured, whatever their names."""
+        return len(self.own.numbers) if section is self.apply else 0
 
     @classmethod
     def of(

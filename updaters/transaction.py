@@ -26,7 +26,9 @@ def recorded(known: WeightState, section: Section) -> whole.Recorded:
     """A section's recording, with the slots and the numbers of a weight that it works on."""
     formula, arrays = section.formula, known._arrays
     slots = [arrays[name] for name in formula.slots if name in arrays]
-    return section.recording, slots, [arrays[name] if name in arrays else known.row[name] for name in formula.numbers]
+    kept = known.rule.kept_numbers(section)
+    numbers = [(arrays if place < kept else known.row)[name] for place, name in enumerate(formula.numbers)]
+    return section.recording, slots, numbers
 
 
 def bind(known: WeightState, section: Section, weight: Array, grad: Array) -> Any:
