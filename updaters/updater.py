@@ -109,7 +109,7 @@ class Updater:
         if self._plain:
             entries = self._entries(triples, now)
             if entries:
-                self._apply(entries, {known.device: Call(now, self.loss_scale) for known, _, _ in entries})
+                self._apply(entries, dict.fromkeys({known.device for known, _, _ in entries}, Call(now, self.loss_scale)))
                 self._state.iteration += advances
                 self._happened = Happened("applied", tuple(known.index for known, _, _ in entries), self.loss_scale)
             return
@@ -525,7 +525,7 @@ class Updater:
             dtype: Any = compute_dtype(weight.dtype) if real else slot_dtype(weight.dtype)
             arrays[name] = backend.slot(weight, shape, dtype, start.get(name, 0.0))
         arrays |= {name: backend.number(weight, float(start.get(name, 0.0))) for name in optimizer.numbers}
-        return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, dict(optimizer.scalars))
+        return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, optimizer.scalars)
 
     def _backend_for(self, weight: Array, index: Index) -> Backend:
         of = "numpy" if isinstance(weight, np.ndarray) else "cupy"
