@@ -51,6 +51,32 @@ __device__ __forceinline__ unsigned short store_bfloat16(float number) {
 """
 
 
+DITHERING = """
+__device__ __forceinline__ unsigned long long random_bits(double low, double high, unsigned long long position) {
+    unsigned long long z = (unsigned long long)high << 32 | (unsigned long long)low;
+    z += (position + 1) * 0x9e3779b97f4a7c15ull;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+    return z ^ z >> 31;
+}
+__device__ __forceinline__ float dithered_float16(float number, double low, double high, unsigned long long position) {
+    const unsigned int bits = __float_as_uint(number), size = bits & 0x7fffffffu;
+    if (size >= 0x7f800000u) return number;
+    const float least = 6.103515625e-05f; // 2**-14, below which float16 are as far apart as they are just above
+    const bool small = size < 0x38800000u;
+    unsigned int chosen = small ? __float_as_uint(__uint_as_float(size) + least) : size;
+    chosen = (chosen + (unsigned int)(random_bits(low, high, position) >> 51)) & 0xffffe000u;
+    if (small) chosen = __float_as_uint(__uint_as_float(chosen) - least);
+    return __uint_as_float(chosen | (bits & 0x80000000u));
+}
+__device__ __forceinline__ float dithered_bfloat16(float number, double low, double high, unsigned long long position) {
+    const unsigned int bits = __float_as_uint(number);
+    if ((bits & 0x7fffffffu) >= 0x7f800000u) return number;
+    return __uint_as_float((bits + (unsigned int)(random_bits(low, high, position) >> 48)) & 0xffff0000u);
+}
+"""
+
+
 SUMMING = f"""
 #define up_shared __shared__
 #define up_chunk blockIdx.x
@@ -80,7 +106,9 @@ def element(
     before, lines = [], []
     if any(node.operation == "sign" for node in recording.nodes):
         before.append("const up_real zero = 0, one = 1;")
-    read = {operand for node in recording.nodes for operand in node.operands} | {
+    if any(node.operation == "dithered" for node in recording.nodes):
+        lines.append("const unsigned long long position = i;")
+    read = {n for node in recording.nodes for n in node.operands[: 1 if node.operation == "dithered" else None]} | {
         *recording.outputs,
         *chain(*(node.operands for node in recording.sums)),
     }
@@ -90,7 +118,7 @@ def element(
         if number in read:
             value = f"a{number}{at}"
             lines.append(f"const up_real x{number} = {f'load_{dtype}({value})' if dtype in HALVES else value};")
-    for node, name, expression in C.lines(recording, "scalar", "truth", "array", "mask"):
+    for node, name, expression in C.lines(recording, scalars, "scalar", "truth", "array", "mask"):
         cast = f"(up_real)({expression})" if node.operation == "constant" else expression
         lines.append(f"const {'bool' if node.kind in TRUTHS else 'up_real'} {name} = {cast};")
     for output, target in zip(recording.outputs, recording.targets, strict=True):
@@ -104,9 +132,11 @@ def name_of(recording: Recording) -> str:
     return "updaters_" + re.sub(r"\W", "_", recording.name, flags=re.ASCII)
 
 
-def preamble(compute: str) -> str:
-    """What comes before a kernel that computes in this dtype."""
-    return PREAMBLE % ({"type": "float", "suffix": "f"} if compute == "float32" else {"type": "double", "suffix": ""})
+def preamble(compute: str, recording: Recording | None = None) -> str:
+    """What comes before a kernel that computes in this dtype, and does what is recorded."""
+    text = PREAMBLE % ({"type": "float", "suffix": "f"} if compute == "float32" else {"type": "double", "suffix": ""})
+    dithers = recording is not None and any(node.operation == "dithered" for node in recording.nodes)
+    return text + DITHERING * dithers
 
 
 def as_stored(dtypes: Sequence[str]) -> list[str]:
@@ -129,7 +159,7 @@ def elementwise(recording: Recording, dtypes: Sequence[str], compute: str, impor
         ", ".join(f"{stored[target]} a{target}" for target in recording.targets),
         "\n".join([*before, *lines]),
         name_of(recording),
-        preamble=preamble(compute),
+        preamble=preamble(compute, recording),
         no_return=True,
         options=("--fmad=false",),
     )
@@ -182,7 +212,7 @@ def summing(made: Pass, dtypes: Sequence[str], compute: str) -> Any:
             "up_all_lanes_done",
         ]
     body.append("}")
-    return cupy.RawKernel(preamble(compute) + SUMMING + "\n".join(body) + "\n", name, options=("--fmad=false",))
+    return cupy.RawKernel(preamble(compute, recording) + SUMMING + "\n".join(body) + "\n", name, options=("--fmad=false",))
 
 
 def between(stages: Stages, now: int) -> Any:
@@ -351,6 +381,7 @@ class CupyBackend:
 
     def bind(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array], numbers: Sequence[Array]) -> Any:
         """Bind a formula to what is kept for a weight, compiled for its device."""
+        recording.check(weight)
         device = weight.device
         key = "cupy", device.id, weight.dtype, grad.dtype
         if key not in recording.compiled:
