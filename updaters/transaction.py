@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import attrs
 import numpy as np
 
-from updaters.arrays import Array, slot_dtype
+from updaters.arrays import Array, real_dtype, slot_dtype
 from updaters.backends import whole
 from updaters.measured import Numbers, Table, norm_from, norm_of
 from updaters.order import Call
@@ -90,7 +90,7 @@ def _by_units(entry: Entry, call: Call) -> None:
         if group.of_units is not None:
             coefficients = group.of_units.coefficients(known.rule.optimizer.at(call.state), call.state)
             w = known._arrays.get("master", weight)
-            grad *= group.of_units.apply(w, grad, *coefficients).astype(grad.real.dtype)
+            grad *= group.of_units.apply(w, grad, *coefficients).astype(real_dtype(grad.dtype))
         if known.rule.of_moduli:
             moduli, p = np.abs(grad).astype(np.float64), group.of_all.order
             if grad.size:
