@@ -61,7 +61,13 @@ AVERAGES: dict[str, Any] = {
 OVERRIDES: dict[str, Any] = {
     "none": None,
     "fields": {"b": {"lr_scale": 0.5, "weight_decay": None, "clip": ClipByValue(-0.3, 0.3)}},
-    "group": {re.compile("^[bc]$"): {"lr_scale": lambda state: 1 / (1 + 0.1 * (state.iteration - state.held)), "clip": (ClipByGlobalNorm(0.4),)}, "*": {}},
+    "group": {
+        re.compile("^[bc]$"): {
+            "lr_scale": lambda state: 1 / (1 + 0.1 * (state.iteration - state.held)),
+            "clip": (ClipByGlobalNorm(0.4),),
+        },
+        "*": {},
+    },
     "frozen": {"c": up.FROZEN, "?": {"clip": None}},
 }
 FACTORS: dict[str, Sequence[Any]] = {
@@ -203,7 +209,9 @@ class Oracle:
         """What a weight's group is called, and its clips."""
         pattern, settings = self.settings(name)
         clip = settings["clip"] if "clip" in settings else CLIPS[self.case.clip]
-        return (pattern if "clip" in settings else None), [] if clip is None else [*clip] if isinstance(clip, (list, tuple)) else [clip]
+        return (pattern if "clip" in settings else None), [] if clip is None else [*clip] if isinstance(
+            clip, (list, tuple)
+        ) else [clip]
 
     def clock(self) -> up.OptimizationState:
         return up.OptimizationState(BATCH_SIZE, iteration=self.iteration, held=self.held)
@@ -273,7 +281,9 @@ class Oracle:
             for clip in self.group(names[0])[1]:
                 if isinstance(clip, ClipByGlobalNorm):
                     total = norm([x for name in names for x in means[name]], clip.order) + float(clip.epsilon)
-                    means.update({name: times(means[name], min(1.0, float(clip.bound) / total) if total else 1.0) for name in names})
+                    means.update(
+                        {name: times(means[name], min(1.0, float(clip.bound) / total) if total else 1.0) for name in names}
+                    )
                 else:
                     means.update({name: list(self.clipped(clip, self.weights[name], means[name])) for name in names})
 
@@ -329,7 +339,10 @@ class Oracle:
     def moments(self, weight: Weight) -> Floats:
         t = weight.count
         m, v = (
-            [math.fsum((1 - beta) * beta ** (t - k) * x**p for k, x in enumerate(c, 1)) for c in zip(*weight.gradients, strict=True)]
+            [
+                math.fsum((1 - beta) * beta ** (t - k) * x**p for k, x in enumerate(c, 1))
+                for c in zip(*weight.gradients, strict=True)
+            ]
             for beta, p in ((BETA1, 1), (BETA2, 2))
         )
         return [x / (1 - BETA1**t) / (math.sqrt(y / (1 - BETA2**t)) + EPSILON) for x, y in zip(m, v, strict=True)]

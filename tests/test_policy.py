@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import pickle
-import random
 from collections.abc import Iterator
 from typing import Any
 

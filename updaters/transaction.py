@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import attrs
 import numpy as np
 
-from updaters.arrays import LARGEST, Array, slot_dtype
+from updaters.arrays import LARGEST, Array, real_dtype, slot_dtype
 from updaters.backends import whole
 from updaters.measured import Numbers, Table, norm_from, norm_of
 from updaters.order import Call
@@ -94,8 +94,9 @@ def _by_units(entry: Entry, call: Call) -> None:
             w = weight
             if "master" in known._arrays:  # and where the weight was changed since it was stored, as it is
                 master, most = known._arrays["master"], LARGEST[weight.dtype.name]
-                w = np.where(weight == master.clip(-most, most).astype(weight.dtype), master, weight)
-            grad *= group.of_units.apply(w, grad, *coefficients).astype(grad.real.dtype)
+                stored = np.minimum(np.maximum(master, -most), most).astype(weight.dtype)
+                w = np.where(weight == stored, master, weight)
+            grad *= group.of_units.apply(w, grad, *coefficients).astype(real_dtype(grad.dtype))
         if known.rule.of_moduli:
             moduli, p = np.abs(grad).astype(np.float64), group.of_all.order
             if grad.size:
@@ -123,7 +124,7 @@ def factors(entries: Sequence[Entry], call: Call) -> tuple[dict[str, Call], dict
     for entry in entries:
         if entry[0].rule.group.of_all is not None:
             groups.setdefault(entry[0].rule.group, []).append(entry)
-    calls = {known.device: attrs.evolve(call, factors={}) for known, _, _ in entries}
+    calls = {device: attrs.evolve(call, factors={}) for device in {known.device for known, _, _ in entries}}
     norms = {}
     for group, members in groups.items():
         tables = by_device(members)
