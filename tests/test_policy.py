@@ -373,3 +373,134 @@ def test_arguments_go_before_the_policy_of_the_optimizer() -> None:
     up.get_updater(up.SGD(0.1, policy=up.Policy(clip=ClipByValue(-0.5, 0.5))))("w", np.array([3.0, 0.1]), by_policy)
     up.get_updater(up.SGD(0.1), clip=ClipByValue(-0.5, 0.5))("w", np.array([3.0, 0.1]), by_arguments)
     assert by_policy.tolist() == by_arguments.tolist() == [0.95, 0.99]
+
+
+# What cannot be, and what is not done by half.
+
+GROWING = up.loss_scale.GrowthInterval(4.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"clip": 5}, TypeError, "clip must hold transforms of gradients, as those of updaters.transforms are, got 5"),
+        ({"clip": [AGC]}, TypeError, f"clip must hold transforms of gradients, as those of updaters.transforms are, got {AGC!r}"),
+        ({"clip": [AGC(), AGC(0.1)]}, ValueError, "clip takes one clip of its kind, got AGC(ratio=0.01, epsilon=0.001, axis=0) and AGC(ratio=0.1, epsilon=0.001, axis=0)"),
+        ({"clip": [ClipByGlobalNorm(1), AGC()]}, ValueError, "clip: a clip of units comes before one of the norm of all gradients, got (ClipByGlobalNorm(bound=1.0, p=2.0, epsilon=0.0), AGC(ratio=0.01, epsilon=0.001, axis=0))"),
+        ({"nonfinite": "stop"}, ValueError, "nonfinite must be 'ignore', 'raise' or 'skip', got 'stop'"),
+        ({"nonfinite": True}, ValueError, "nonfinite must be 'ignore', 'raise' or 'skip', got True"),
+        ({"nonfinite": "raise", "loss_scale": GROWING}, ValueError, f"nonfinite must be 'skip', or left out, where {GROWING!r} backs off, got 'raise'"),
+        ({"nonfinite": "ignore", "loss_scale": GROWING}, ValueError, f"nonfinite must be 'skip', or left out, where {GROWING!r} backs off, got 'ignore'"),
+        ({"accumulate": 0}, ValueError, "accumulate must be an integer of at least 1, got 0"),
+        ({"accumulate": 2.0}, TypeError, "accumulate must be an integer of at least 1, got 2.0"),
+        ({"accumulate": True}, TypeError, "accumulate must be an integer of at least 1, got True"),
+        ({"loss_scale": 0}, ValueError, "Static.scale must be in (0, inf), got 0.0"),
+        ({"loss_scale": math.inf}, ValueError, "Static.scale must be in (0, inf), got inf"),
+        ({"loss_scale": "dynamic"}, TypeError, "loss_scale must be a number or one of updaters.loss_scale, got 'dynamic'"),
+        ({"loss_scale": True}, TypeError, "loss_scale must be a number or one of updaters.loss_scale, got True"),
+        ({"loss_scale": up.loss_scale.LogMax}, TypeError, f"loss_scale must be a number or one of updaters.loss_scale, got {up.loss_scale.LogMax!r}"),
+        ({"master_weights": 1}, TypeError, "master_weights must be True or False, got 1"),
+        ({"stochastic_rounding": -1}, ValueError, "stochastic_rounding must be an integer of at least 0, got -1"),
+        ({"stochastic_rounding": True}, TypeError, "stochastic_rounding must be an integer of at least 0, got True"),
+        ({"stochastic_rounding": 1, "master_weights": True}, ValueError, "master_weights and stochastic_rounding are two ways to the same end; choose one"),
+        ({"average": 0.9}, TypeError, "average must be an Average or None, got 0.9"),
+        ({"average": up.Average}, TypeError, f"average must be an Average or None, got {up.Average!r}"),
+        ({"report": 1}, TypeError, "report must be True or False, got 1"),
+    ],
+    ids=lambda value: str(value)[:40],
+)  # fmt: skip
+def test_what_the_arguments_cannot_be(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as info:
+        up.get_updater(up.SGD(0.1), **arguments)
+    assert str(info.value) == message
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: up.Average(1.5), ValueError, "Average.keep must be in [0, 1], got 1.5"),
+        (lambda: up.Average("0.9"), TypeError, "Average.keep must be a real number in [0, 1] or a scheduler, got '0.9' (str)"),
+        (lambda: up.Average(0.9, 0), ValueError, "Average.overwrite_every must be an integer of at least 1, got 0"),
+        (lambda: up.Average(0.9, every_call=1), TypeError, "Average.every_call must be True or False, got 1"),
+        (lambda: up.Policy(count_calls=None), TypeError, "count_calls must be True or False, got None"),
+        (lambda: ClipByGlobalNorm(0), ValueError, "ClipByGlobalNorm.bound must be in (0, inf), got 0"),
+        (lambda: ClipByGlobalNorm(1, 0), ValueError, "ClipByGlobalNorm.p must be in (0, inf), got 0"),
+        (lambda: ClipByGlobalNorm(1, "two"), TypeError, "ClipByGlobalNorm.p must be a real number in (0, inf) or 'inf', got 'two' (str)"),
+        (lambda: ClipByGlobalNorm(1, epsilon=-1), ValueError, "ClipByGlobalNorm.epsilon must be in [0, inf), got -1"),
+        (lambda: AGC(0), ValueError, "AGC.ratio must be in (0, inf), got 0"),
+        (lambda: AGC(epsilon=0), ValueError, "AGC.epsilon must be in (0, inf), got 0"),
+        (lambda: AGC(axis=0.5), TypeError, "AGC.axis must be an integer, got 0.5"),
+        (lambda: up.SGD(policy=5), TypeError, "SGD.policy must be a Policy or None, got 5"),
+        (lambda: up.SGD(transforms=AGC()), ValueError, "SGD.transforms must be transforms of each weight's gradient, got AGC(ratio=0.01, epsilon=0.001, axis=0), a clip for get_updater"),
+    ],
+)  # fmt: skip
+def test_what_parts_of_a_policy_cannot_be(make: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as info:
+        make()
+    assert str(info.value) == message
+
+
+def wrong_late(state: up.OptimizationState) -> float:
+    return 0.5 if state.iteration < 3 else -1.0
+
+
+def fails_late(state: up.OptimizationState) -> float:
+    if state.iteration == 4:
+        raise RuntimeError("no rate")
+    return 0.1
+
+
+@pytest.mark.parametrize(
+    ("policy", "calls", "fails", "error"),
+    [
+        ({"nonfinite": "raise"}, 1, lambda update, w: update.step([np.ones(2), np.array([1.0, np.nan])], w), FloatingPointError),
+        ({"nonfinite": "raise", "accumulate": 3}, 4, lambda update, w: update.step([np.ones(2), np.array([1.0, np.inf])], w), FloatingPointError),
+        ({"nonfinite": "raise", "accumulate": 2}, 1, lambda update, w: update.step([np.ones(2), np.array([1.0, -np.inf])], w), FloatingPointError),
+        ({"accumulate": 2}, 3, lambda update, w: update.step([np.ones(2), np.ones(3)], w), ValueError),
+        ({"accumulate": 2}, 3, lambda update, w: update.step([np.ones(2)], w[:1]), ValueError),
+        ({"accumulate": 2}, 3, lambda update, w: update.step([None, None], [w[0], [1.0, 2.0]]), TypeError),
+        ({"accumulate": 2}, 3, lambda update, w: update.step([None, None], [w[0], np.ones(3)]), ValueError),
+        ({"accumulate": 2}, 3, lambda update, w: update.flush(w[:1]), ValueError),
+        ({"accumulate": 2}, 3, lambda update, w: update.flush([w[0], np.ones((2, 1))]), ValueError),
+        ({"accumulate": 2}, 3, lambda update, w: update(0, np.ones(2), w[0]), ValueError),
+        ({"loss_scale": GROWING, "accumulate": 2}, 3, lambda update, w: update(0, np.ones(2), w[0]), TypeError),
+        ({"clip": ClipByGlobalNorm(1.0)}, 1, lambda update, w: update(0, np.ones(2), w[0]), TypeError),
+        ({"clip": ClipByGlobalNorm(wrong_late)}, 2, lambda update, w: update.step([np.ones(2)] * 2, w), ValueError),
+        ({"average": up.Average(wrong_late), "loss_scale": GROWING}, 2, lambda update, w: update.step([np.ones(2)] * 2, w), ValueError),
+    ],
+)  # fmt: skip
+def test_nothing_is_written_by_what_is_refused(policy: Any, calls: int, fails: Any, error: type[Exception]) -> None:
+    update = up.get_updater(up.Adam(0.1), **policy)
+    weights = [np.ones(2), np.ones(2)]
+    for _ in range(calls):
+        update.step([np.ones(2), np.full(2, 0.5)], weights)
+    before = kept(update), [weight.tobytes() for weight in weights], [known.gathered for known in update.slots.values()]
+    with pytest.raises(error):
+        fails(update, weights)
+    assert (kept(update), [weight.tobytes() for weight in weights], [known.gathered for known in update.slots.values()]) == before
+
+
+def test_a_rule_of_whole_arrays_that_fails_leaves_the_loss_scale() -> None:
+    weights = [np.ones((2, 2)), np.ones(2)]
+    update = up.get_updater(up.Muon(fails_late, otherwise=up.SGD(0.1)), loss_scale=GROWING, accumulate=2)
+    for _ in range(3):
+        update.step([np.eye(2), np.ones(2)], weights)
+    before = kept(update), [weight.tobytes() for weight in weights]
+    with pytest.raises(RuntimeError, match="no rate"):
+        update.step([np.eye(2), np.ones(2)], weights)
+    assert (kept(update), [weight.tobytes() for weight in weights]) == before
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ({"clip": ClipByGlobalNorm(1.0)}, "ClipByGlobalNorm needs all gradients at once: update.step(grads, weights) in place of update('w', ...)"),
+        ({"overrides": {"v": {"clip": ClipByGlobalNorm(1.0)}}}, "ClipByGlobalNorm needs all gradients at once: update.step(grads, weights) in place of update('w', ...)"),
+        ({"loss_scale": GROWING}, f"{GROWING!r} needs all gradients at once: update.step(grads, weights) in place of update('w', ...)"),
+    ],
+    ids=["clip", "override", "scale"],
+)  # fmt: skip
+def test_what_needs_all_gradients_says_so(policy: Any, message: str) -> None:
+    with pytest.raises(TypeError) as info:
+        up.get_updater(up.SGD(0.1), **policy)("w", np.ones(1), np.ones(1))
+    assert str(info.value) == message
