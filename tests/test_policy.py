@@ -265,6 +265,8 @@ def test_below_its_bound_a_clip_is_a_no_op(p: Any, backend: str) -> None:
     rng = np.random.default_rng(0)
     grads = [rng.standard_normal(100) for _ in range(3)]
     size = float(np.linalg.norm(np.concatenate(grads), math.inf if p == "inf" else p))
+    zeros = [np.zeros(3)]
+    up.get_updater(up.SGD(0.1), clip=ClipByGlobalNorm(1.0, p), backend=backend).step(zeros, [np.ones(3)])
     for bound, unchanged in ((size * (1 + 1e-9), True), (size * (1 - 1e-9), False)):
         weights, plain = ([np.ones(100) for _ in range(3)] for _ in range(2))
         clipped = up.get_updater(up.Adam(0.1), clip=ClipByGlobalNorm(bound, p), backend=backend)
