@@ -347,7 +347,7 @@ def test_the_peak_is_that_of_clipped_gradients_of_all_groups() -> None:
             return super().after(kept, finite, peak)
 
     overrides = {"b": {"clip": None}, "c": {"clip": ClipByGlobalNorm(2.0)}}
-    update = up.get_updater(up.SGD(1.0), loss_scale=Peak(), clip=ClipByGlobalNorm(1.0), overrides=overrides)
+    update = up.get_updater(up.SGD(1.0), loss_scale=Peak(scale_max=1.0), clip=ClipByGlobalNorm(1.0), overrides=overrides)
     weights = {name: np.zeros(2) for name in "abc"}
     for a, b, c in ((5.0, 0.5, 0.0), (0.3, 1.5, 0.1), (0.0, 0.0, -10.0), (math.nan, 1.0, 1.0), (0.0, 0.0, 0.0)):
         update.step({"a": np.array([a, 0.0]), "b": np.array([b, -0.1 * b]), "c": np.array([c, 0.0])}, weights)
