@@ -243,7 +243,7 @@ class AGC:
         parts = as_reals(array)
         units = parts[np.newaxis] if own is None else np.moveaxis(parts, own, 0)
         others = tuple(range(1, units.ndim))
-        count = len(units)
+        count = units.shape[0]
         at_once = max(1, BLOCK * count // max(1, units.size)) if isinstance(array, np.ndarray) else count
         sums = [np.square(units[i : i + at_once], dtype=np.float64).sum(axis=others) for i in range(0, count, at_once)]
         norms = np.sqrt(np.concatenate(sums)) if sums else np.zeros(0)
