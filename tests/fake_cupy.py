@@ -669,11 +669,11 @@ def check_normalized_gradient(cupy: Any, dtype: str, layout: str) -> Array:
     weight = lay_weight(cupy, numbers(rng, shape, dtype_of(dtype), 0.3))
     gradient = lay_gradient(cupy, numbers(rng, shape, dtype_of(dtype), 0.3), weight)
     clock = up.OptimizationState(batch_size=3)
-    for rule in ("adam", "adam everything l2"):
-        expected = up.normalized_gradient(RULES[rule], clock, take(weight), take(gradient))
+    for name in ("adam", "adam everything l2"):
+        expected = up.normalized_gradient(RULES[name], clock, take(weight), take(gradient))
         transfers.clear()
         with cupy.cuda.Device(0):
-            found = up.normalized_gradient(RULES[rule], clock, weight, gradient)
+            found = up.normalized_gradient(RULES[name], clock, weight, gradient)
         assert not transfers
         assert isinstance(found, cupy.ndarray)
         assert same(take(found), expected)
