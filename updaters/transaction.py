@@ -89,7 +89,7 @@ def _by_units(entry: Entry, call: Call) -> None:
     known, grad, weight = entry
     group, on_device = known.rule.group, nullcontext() if isinstance(weight, np.ndarray) else weight.device
     with np.errstate(all="ignore"), on_device:
-        if group.of_units is not None:
+        if group.of_units is not None and grad.size:
             coefficients = group.of_units.coefficients(known.rule.optimizer.at(call.state), call.state)
             w = weight
             if "master" in known._arrays:  # and where the weight was changed since it was stored, as it is
