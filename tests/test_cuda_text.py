@@ -117,8 +117,10 @@ def ptx(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
 def around(kernel: Any, number: int) -> str:
     """A kernel as CuPy writes it around what it is given, but for arrays that lie densely."""
     parameters, lines = [], []
-    for (kind, name), const in [(p, "const ") for p in kernel.inputs] + [(p, "") for p in kernel.outputs]:
-        if name.startswith("c"):
+    for (*_, kind, name), const in [(p, "const ") for p in kernel.inputs] + [(p, "") for p in kernel.outputs]:
+        if name in kernel.raw:
+            parameters.append(f"const double *{name}")
+        elif name.startswith("c"):
             parameters.append(f"const double {name}")
         else:
             parameters.append(f"{fake_cupy.TYPES[kind]} *_raw_{name}")
@@ -202,16 +204,16 @@ def test_cupys_own_kernel_makes_the_recorded_operations(
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_nvcc_takes_rounding_and_peaks(dtype: str, tmp_path: Path) -> None:
+def test_nvcc_takes_rounding_and_peaks_and_shared_coefficients(dtype: str, tmp_path: Path) -> None:
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         pytest.skip("nvcc is not installed: the CUDA text cannot be compiled")
 
-    def formula(w: Any, g: Any, n: Any, low: Any, high: Any) -> Any:
-        new = dithered(w - g, low, high, dtype)
-        return rounded(new / np.linalg.norm(new, np.inf), dtype), np.linalg.norm(new, 1)
+    def formula(w: Any, g: Any, n: Any, rate: Any, low: Any, high: Any) -> Any:
+        new = dithered(w - rate * g, low, high, dtype)
+        return rounded(rate * new / np.linalg.norm(new, np.inf), dtype), np.linalg.norm(new, 1)
 
-    stages = split(record(Formula("Rounding", formula, (), ("n",), ("low", "high"))))
+    stages = split(record(Formula("Rounding", formula, (), ("n",), ("rate", "low", "high"), shared=(0, 2))))
     first, second = stages.passes
     options, begin = headers()
     with fake_cupy.installed():
@@ -220,10 +222,9 @@ def test_nvcc_takes_rounding_and_peaks(dtype: str, tmp_path: Path) -> None:
         sums = backend.summing(first, [dtype, "float32"], "float32")
         kernel = backend.elementwise(second.recording, [dtype, "float32"], "float32", second.imports)
         steps = [step for now in range(3) if (step := backend.between(stages, now)) is not None]
-    around_kernel = around(kernel, 0).replace("ptrdiff_t size) {", "const double *numbers, ptrdiff_t size) {", 1)
     texts = {
         "sums": sums.code,
-        "kernel": kernel.preamble + around_kernel,
+        "kernel": kernel.preamble + around(kernel, 0),
         **{f"step{place}": step.code for place, step in enumerate(steps)},
     }
     for name, text in texts.items():

@@ -25,10 +25,13 @@ from tests.fake_cupy import (
     KERNELS,
     LAYOUTS,
     RULES,
+    SHARED,
+    check_add_up,
     check_evaluation,
     check_normalized_gradient,
     check_powers,
     check_rounding,
+    check_shared,
     check_values,
     dtype_of,
     numbers,
@@ -126,6 +129,16 @@ def test_rounding_has_numpys_bits(cupy: Any, make: Callable[[str], Recording], d
         assert all(
             a.tobytes() == b.tobytes() for a, b in zip(found, run("numpy", recording, values, *key, weight=weight), strict=True)
         )
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("name", SHARED)
+def test_coefficients_may_be_on_the_device(cupy: Any, name: str, dtype: str) -> None:
+    check_shared(cupy, name, dtype, 0)
+
+
+def test_numbers_are_added_up_in_order(cupy: Any) -> None:
+    check_add_up(cupy, 0)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

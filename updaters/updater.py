@@ -262,8 +262,8 @@ class Updater:
     def report(self) -> Report:
         """What the last call did: the norms of each weight's gradient and update, and by what clips changed them.
 
-        Norms are there where the updater was made with `report=True`, or `update.reports` is set; what was skipped, the loss scale
-        and norms that were taken anyway always are. On a GPU numbers stay there until they are asked for here.
+        Norms are there where the updater was made with `report=True`, or `update.reports` is set; what was skipped, the loss
+        scale and norms that were taken anyway always are. On a GPU numbers stay there until they are asked for here.
 
         Example:
             >>> update = up.get_updater(up.SGD(0.1), clip=up.transforms.ClipByNorm(2.5), report=True)
@@ -555,7 +555,8 @@ class Updater:
         size = sum(known.nbytes for known in list(self._known.values()))
         weights = f"{len(self._known)} weight{'' if len(self._known) == 1 else 's'}"
         policy = "" if self._policy == Policy() else f"{self._policy!r}, "
-        return f"Updater({self._optimizer!r}, {self._state!r}, {policy}backend={self._backend!r}; {weights}, {_readable(size)} of slots)"
+        kept = f"{weights}, {_readable(size)} of slots"
+        return f"Updater({self._optimizer!r}, {self._state!r}, {policy}backend={self._backend!r}; {kept})"
 
 
 def get_updater(

@@ -102,7 +102,7 @@ def element(
     Returns:
         What is done for each element, and what may be done before.
     """
-    count, own = len(recording.arrays), len(recording.scalars) - len(imports)
+    count = len(recording.arrays)
     before, lines = [], []
     if any(node.operation == "sign" for node in recording.nodes):
         before.append("const up_real zero = 0, one = 1;")
@@ -112,7 +112,8 @@ def element(
         *recording.outputs,
         *chain(*(node.operands for node in recording.sums)),
     }
-    scalars = [f"c{number}" for number in range(own)] + [f"numbers[{place}]" for place in imports]
+    scalars = [name + "[0]" * is_shared for name, is_shared in own_coefficients(recording, imports)]
+    scalars += [f"numbers[{place}]" for place in imports]
     before += [f"const up_real x{count + n} = {scalar};" for n, scalar in enumerate(scalars) if count + n in read]
     for number, dtype in enumerate(dtypes):
         if number in read:
@@ -125,6 +126,11 @@ def element(
         new = f"store_{dtypes[target]}(x{output})" if dtypes[target] in HALVES else f"x{output}"
         lines.append(f"a{target}{at} = {new};")
     return lines, before
+
+
+def own_coefficients(recording: Recording, imports: Sequence[int] = ()) -> list[tuple[str, bool]]:
+    """The names of those of a recording's coefficients that are not imported; whether each is shared, and behind a pointer."""
+    return [(f"c{number}", number in recording.shared) for number in range(len(recording.scalars) - len(imports))]
 
 
 def name_of(recording: Recording) -> str:
@@ -150,10 +156,11 @@ def elementwise(recording: Recording, dtypes: Sequence[str], compute: str, impor
     It takes the arrays that it only reads, the coefficients, the numbers where it imports any, and the arrays that it
     replaces.
     """
-    stored, own = as_stored(dtypes), len(recording.scalars) - len(imports)
+    stored = as_stored(dtypes)
     lines, before = element(recording, dtypes, imports=imports)
     inputs = [f"{stored[place]} a{place}" for place in range(len(stored)) if place not in recording.targets]
-    inputs += [f"float64 c{number}" for number in range(own)] + ["raw float64 numbers"] * bool(imports)
+    inputs += ["raw " * is_shared + f"float64 {name}" for name, is_shared in own_coefficients(recording, imports)]
+    inputs += ["raw float64 numbers"] * bool(imports)
     return cupy.ElementwiseKernel(
         ", ".join(inputs),
         ", ".join(f"{stored[target]} a{target}" for target in recording.targets),
@@ -171,14 +178,14 @@ def summing(made: Pass, dtypes: Sequence[str], compute: str) -> Any:
     It takes all arrays, the coefficients, the numbers, `sums` and the arrays' size.
     """
     recording = made.recording
-    count, own = len(recording.sums), len(recording.scalars) - len(made.imports)
+    count = len(recording.sums)
     lines, before = element(recording, dtypes, "[i]", made.imports)
     c_types = {"uint16": "unsigned short", "float32": "float", "float64": "double"}
     parameters = [
         f"{'' if place in recording.targets else 'const '}{c_types[stored]} *a{place}"
         for place, stored in enumerate(as_stored(dtypes))
     ]
-    parameters += [f"const double c{number}" for number in range(own)]
+    parameters += [f"const double {'*' * is_shared}{name}" for name, is_shared in own_coefficients(recording, made.imports)]
     parameters += ["const double *numbers", "double *sums", "const long long size"]
     name = f"{name_of(recording)}_sums"
     adds = [
@@ -231,7 +238,8 @@ def between(stages: Stages, now: int) -> Any:
     lines = []
     if now == 0:
         lines += [f"x[{place}] = *n{number};" for number, place in enumerate(numbers)]
-    lines += [f"x[{first + len(numbers) + number}] = c{number};" for number in range(len(whole.scalars))]
+    for place, (scalar, is_shared) in enumerate(own_coefficients(whole), first + len(numbers)):
+        lines.append(f"x[{place}] = {'*' * is_shared}{scalar};")
     for column, place in enumerate(made):
         lines += [f"x[{place}] = sums[{column}];"]
         more = C.gather(whole.nodes[place].operation, f"x[{place}]", f"sums[row * {len(made)} + {column}]")
@@ -239,7 +247,7 @@ def between(stages: Stages, now: int) -> Any:
     lines += [f"{line};" for line in assignments]
     if now == last:
         lines += [f"*n{number} = x[{place}];" for number, place in enumerate(whole.kept)]
-    parameters = [f"const double c{number}" for number in range(len(whole.scalars))]
+    parameters = [f"const double {'*' * is_shared}{name}" for name, is_shared in own_coefficients(whole)]
     parameters += ["double *x", "const double *sums", "const long long rows"]
     parameters += [f"double *n{number}" for number in range(len(numbers))]
     name = f"{name_of(whole)}_numbers_{now}"
@@ -251,13 +259,26 @@ def between(stages: Stages, now: int) -> Any:
     return cupy.RawKernel(preamble("float64") + "\n".join([*head, *lines, "}"]) + "\n", name, options=("--fmad=false",))
 
 
+ADD_UP = cupy.RawKernel(
+    """
+extern "C" __global__ void updaters_add_up(const double *terms, const long long count, double *total) {
+    double sum = count ? terms[0] : 0;
+    for (long long i = 1; i < count; i++) sum += terms[i];
+    *total = sum;
+}
+""",
+    "updaters_add_up",
+    options=("--fmad=false",),
+)
+
+
 class Bound:
     """A kernel bound to one weight's slots."""
 
     def __init__(self, kernel: Any, recording: Recording, grad: Array, slots: Sequence[Array]) -> None:
         self.kernel, self.recording, self.slots, self.grad_dtype = kernel, recording, slots, grad.dtype
 
-    def job(self, weight: Array, grad: Array, coefficients: Sequence[float]) -> Job | None:
+    def job(self, weight: Array, grad: Array, coefficients: Sequence[Any]) -> Job | None:
         """The update, ready to run; None where the binding does not fit this gradient."""
         if grad.dtype != self.grad_dtype:
             return None
@@ -302,7 +323,7 @@ class StagedBound:
             self.values = cupy.zeros(len(recording.nodes), np.float64)
             self.sums = [cupy.zeros((self.rows, max(1, len(made.sums))), np.float64) for made in self.stages.passes]
 
-    def job(self, weight: Array, grad: Array, coefficients: Sequence[float]) -> Job | None:
+    def job(self, weight: Array, grad: Array, coefficients: Sequence[Any]) -> Job | None:
         """The update, ready to run; None where the binding does not fit this gradient."""
         if grad.dtype != self.grad_dtype:
             return None
@@ -310,17 +331,18 @@ class StagedBound:
         dense, dense_grad = self._dense(weight), self._dense(grad)
         flat = [_as_stored(array.T if self.order == "F" else array) for array in (dense, dense_grad, *self.slots)]
         launches: list[Any] = []
-        host = [np.float64(number) for number in coefficients]
+        shared = self.stages.whole.shared
+        given = [number if place in shared else np.float64(number) for place, number in enumerate(coefficients)]
         for now in range(len(self.passes) + 1):
             if self.steps[now] is not None:
                 sums = self.sums[max(0, now - 1)]
-                arguments = (*host, self.values, sums, np.int64(self.rows), *self.numbers)
+                arguments = (*given, self.values, sums, np.int64(self.rows), *self.numbers)
                 launches.append((self.steps[now], ((1,), (1,), arguments)))
             if now == len(self.passes):
                 break
             made = self.stages.passes[now]
             if made.sums:
-                arguments = (*flat, *host, self.values, self.sums[now], np.int64(self.size))
+                arguments = (*flat, *given, self.values, self.sums[now], np.int64(self.size))
                 launches.append((self.passes[now], ((self.rows,), (LANES,), arguments)))
             elif made.recording.targets:
                 targets = made.recording.targets
@@ -395,6 +417,14 @@ class CupyBackend:
             return Bound(passes[0], recording, grad, slots)
         return StagedBound(passes, steps, recording, weight, grad, slots, numbers)
 
+    def add_up(self, array: Array) -> Array:
+        """The sum of an array of one dimension, added in order by one thread."""
+        with array.device:
+            total = cupy.empty((), np.float64)
+            terms = array if array.flags.c_contiguous else array.copy()
+            ADD_UP((1,), (1,), (terms, np.int64(terms.size), total))
+            return total
+
     def run(self, jobs: Sequence[Job]) -> None:
         """Launch jobs that are ready."""
         for launches, device in jobs:
@@ -412,7 +442,7 @@ def compiled(recording: Recording, dtypes: Sequence[str], compute: str) -> tuple
     stages = split(recording)
     passes = []
     for made in stages.passes:
-        own = [0.0] * (len(made.recording.scalars) - len(made.imports))
+        own = [cupy.zeros(()) if number in recording.shared else 0.0 for number in range(len(recording.scalars))]
         if made.sums:
             passes.append(summing(made, dtypes, compute))
             passes[-1].compile()

@@ -353,6 +353,12 @@ class NumpyBackend:
         """Bind what is done in one pass over the elements."""
         return Bound(recording, weight.dtype, grad.dtype, slots, order_of(weight, slots))
 
+    def add_up(self, array: Array) -> np.float64:
+        """The sum of an array of one dimension, added in order."""
+        with np.errstate(all="ignore"):
+            total: np.float64 = np.add.accumulate(array)[-1] if array.size else np.float64(0)
+        return total
+
     def run(self, jobs: Sequence[Any]) -> None:
         """Run jobs that are ready."""
         if StagedJob not in {*map(type, jobs)}:

@@ -263,6 +263,7 @@ class Recording:
         outputs: for each of these, the number of the node that replaces it.
         kept: for each of `numbers`, the number of the node that replaces it.
         sums: the nodes of SUMS that a pass works out besides; their operands are among `nodes`.
+        shared: the places among `scalars` of those that are arrays on the weight's device for CuPy.
         plain: whether the plain function on NumPy arrays computes the very same.
         function: the plain function.
         compiled: what backends have made of the recording, under keys of their own.
@@ -279,6 +280,7 @@ class Recording:
     plain: bool
     function: Callable[..., Any]
     sums: tuple[Node, ...] = ()
+    shared: tuple[int, ...] = ()
     compiled: dict[Any, Any] = attrs.field(factory=dict, repr=False)
 
     def check(self, weight: Any) -> None:
@@ -331,6 +333,7 @@ def record(formula: Formula) -> Recording:
     recording = Recording(
         formula.name, arrays, formula.numbers, scalars, nodes, tuple(new), tuple(place[number] for number in new.values()),
         tuple(place[number] for number in kept), tape.plain, formula.function,
+        shared=formula.shared,
     )  # fmt: skip
     # One array's old value as another's new one would be overwritten before it is read.
     moved = any(output < len(arrays) for output in recording.outputs)
