@@ -121,6 +121,10 @@ DIFFERENCES = {
 }
 
 
+NO_RULE = re.compile("Clip|clip_|GradScaler|param_group")
+"""What a module has besides its rules."""
+
+
 def made(system: str, name: str) -> Any:
     """What a function gives when it is given as little as it takes."""
     function = getattr(MODULES[system], name)
@@ -131,8 +135,9 @@ def made(system: str, name: str) -> Any:
 
 def functions(system: str) -> Iterator[str]:
     """The names of a system's rules."""
-    aside = ("Clip", "LearningRate") + (("Momentum",) if system == "mxnet_jl" else ())
-    return iter(sorted((name for name in MODULES[system].__all__ if not name.startswith(aside)), key=str.lower))
+    aside = ("LearningRate", *(("Momentum",) if system == "mxnet_jl" else ()))
+    names = [name for name in MODULES[system].__all__ if name not in aside and not NO_RULE.search(name)]
+    return iter(sorted(names, key=str.lower))
 
 
 def rule_of(optimizer: up.Optimizer) -> str:
