@@ -427,6 +427,13 @@ def test_oneflows_groups_keep_their_clips_and_scales() -> None:
     assert oneflow.param_groups(up.get_updater(oneflow.Adam(shown, **clip))) == shown
 
 
+def test_groups_that_say_the_same_are_shown_as_one_unless_each_has_a_norm_of_its_own() -> None:
+    clip = {"clip_grad_max_norm": 1.0, "clip_grad_norm_type": 2.0}
+    for options, shown in (({}, [["a", "b"]]), (clip, [["a"], ["b"]])):
+        update = up.get_updater(oneflow.SGD([{"params": "a"}, {"params": "b"}], **options))
+        assert [group["params"] for group in oneflow.param_groups(update)] == shown
+
+
 @pytest.mark.parametrize("name", sorted(name for name in oneflow.__all__ if name[0].isupper() and "Scaler" not in name))
 def test_every_function_of_oneflow_takes_groups_and_a_clip(name: str) -> None:
     options = {"clip_grad_max_norm": 1e-3, "clip_grad_norm_type": 2.0}

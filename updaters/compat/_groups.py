@@ -146,9 +146,8 @@ class ParameterGroups:
             raise type(error)(f"{name}: {error}") from None
         if type(changed) is not type(base):
             return [Override(pattern, attrs.evolve(changed, policy=None)) for pattern in patterns]
-        given = {field for argument in own for field in self._fields(function, argument, changed).values()}
-        fields = {field.name: getattr(changed, field.name) for field in attrs.fields(type(changed)) if field.name != "policy"}
-        settings = {field: value for field, value in fields.items() if field in given or value != getattr(base, field)} | scale
+        given = [field for argument in own for field in self._fields(function, argument, changed).values()]
+        settings = {field: getattr(changed, field) for field in given} | scale
         clips = _clips(changed)
         first = settings | ({"clip": clips} if clips or _clips(base) else {})
         others_of_it = settings | ({"clip_with": patterns[0]} if "clip" in first else {})

@@ -273,12 +273,13 @@ def add_param_group(update: Updater, param_group: Mapping[str, Any]) -> None:
 
 
 def param_groups(update: Updater) -> list[dict[str, Any]]:
-    """The groups of an updater, each with all of its arguments by OneFlow's names, as OneFlow's attribute of this name has them.
+    """The groups of an updater, each with all of its arguments by OneFlow's names.
 
     Args:
         update: an updater whose optimizer is one of these.
 
-    It is a copy, which the functions of this module take; changes go into `update.overrides`, by our names.
+    It is a copy, which the functions of this module take; changes go into `update.overrides`, by our names. Groups that follow one
+    another and say the same are one.
 
     Raises:
         TypeError: the optimizer is none of OneFlow's.

@@ -435,8 +435,8 @@ def Muon(
     """PyTorch's Muon.
 
     Matrices are multiplied in the dtype of the momentum, where PyTorch rounds them to bfloat16: its weights are up to 2e-3 away
-    after 45 updates, and 1e-9 where that rounding is taken out. Weights that are no matrices are errors, as there; give them
-    an updater of their own.
+    after 45 updates, and 1e-9 where that rounding is taken out. Weights that are no matrices are errors, as there; `overrides`
+    of `get_updater` give them another optimizer.
 
     Example:
         >>> from updaters.compat import torch
@@ -477,12 +477,13 @@ def add_param_group(update: Updater, param_group: Mapping[str, Any]) -> None:
 
 
 def param_groups(update: Updater) -> list[dict[str, Any]]:
-    """The groups of an updater, each with all of its arguments by PyTorch's names, as PyTorch's attribute of this name has them.
+    """The groups of an updater, each with all of its arguments by PyTorch's names.
 
     Args:
         update: an updater whose optimizer is one of these.
 
-    It is a copy, which the functions of this module take; changes go into `update.overrides`, by our names.
+    It is a copy, which the functions of this module take; changes go into `update.overrides`, by our names. Groups that follow one
+    another and say the same are one.
 
     Raises:
         TypeError: the optimizer is none of PyTorch's.
