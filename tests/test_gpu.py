@@ -40,6 +40,9 @@ from tests.fake_cupy import (
     take,
 )
 from tests.rules import POWERS
+from tests.test_cupy_policy import DECIDING, POLICIES
+from tests.test_cupy_policy import HALVES as POLICIES_OF_HALVES
+from tests.test_cupy_policy import check as check_policy
 from tests.test_rounding import HALVES, KEY, of_chance, of_nearest, run, run_there, with_sums
 from tests.test_rounding import numbers as halves_in_between
 from tests.weight_rules import (
@@ -419,6 +422,17 @@ def test_slots_take_exactly_their_bytes_and_later_updates_take_none(cupy: Any, r
         update("w", gradient, weight)
         update.step({"w": gradient}, {"w": weight})
     assert not sizes
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [*POLICIES, *DECIDING])
+def test_a_policy_is_numpys(cupy: Any, name: str, dtype: str) -> None:
+    check_policy(cupy, up.AdamW(0.1), dtype, {**POLICIES, **DECIDING}[name])
+
+
+@pytest.mark.parametrize("name", POLICIES_OF_HALVES)
+def test_a_policy_for_half_precision_is_numpys(cupy: Any, name: str) -> None:
+    check_policy(cupy, up.AdamW(0.1), np.float16, POLICIES_OF_HALVES[name])
 
 
 def test_everything_is_on_the_device_of_the_weight(cupy: Any) -> None:

@@ -243,6 +243,20 @@ def test_an_updater_with_groups_goes_on_from_a_pickle() -> None:
     assert again == update
 
 
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        torch.AdamW([{"params": ["*.bias", re.compile("norm")], "weight_decay": 0.0}, {"params": ("head", 0), "lr": 0.1}]),
+        torch.Adafactor([{"params": "a", "eps": (1e-3, 1e-2)}, {"params": "*"}]),
+        oneflow.SGD([{"params": ["a", 1], "lr_scale": 0.1}], clip_grad_max_norm=1.0, clip_grad_norm_type="inf"),
+        tensorlayerx.SGD(0.1, weight_decay=0.1, grad_clip=tensorlayerx.ClipByGlobalNorm(1.0)),
+    ],
+    ids=["torch", "torch with an optimizer", "oneflow", "tensorlayerx"],
+)
+def test_groups_and_clips_are_data(optimizer: up.Optimizer) -> None:
+    assert up.from_config(json.loads(json.dumps(up.to_config(optimizer)))) == optimizer
+
+
 # What is wrong with a group
 
 WRONG: list[tuple[Any, type[Exception], str]] = [
