@@ -482,8 +482,8 @@ def param_groups(update: Updater) -> list[dict[str, Any]]:
     Args:
         update: an updater whose optimizer is one of these.
 
-    It is a copy, which the functions of this module take; changes go into `update.overrides`, by our names. Groups that follow one
-    another and say the same are one.
+    It is a copy, which the functions of this module take; changes go into `update.overrides`, by our names. Groups that follow
+    one another and say the same are one.
 
     Raises:
         TypeError: the optimizer is none of PyTorch's.
