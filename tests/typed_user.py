@@ -130,6 +130,7 @@ def halving(state: up.OptimizationState) -> float:
 
 half: float = halving(up.OptimizationState(epoch=1))
 adam: up.Adam = torch.Adam(torch.lr_scheduler.StepLR(0.1, 30))
+adamw: up.AdamW = torch.AdamW([{"params": ["*.bias", 0], "weight_decay": 0.0}, {"params": "*"}], lr=1e-3)
 lamb: up.LAMB = oneflow.LAMB(lr=0.1)
 mixed: up.SGD = openseq2seq.MixedPrecisionOptimizerWrapper(up.SGD(rate), 128.0)
 there: list[up.Updater] = [
@@ -150,8 +151,8 @@ if TYPE_CHECKING:
     up.get_updater(up.SGD(), nonfinite="stop")  # type: ignore[arg-type]
     up.Average(keep="0.9")  # type: ignore[arg-type]
     torch.lr_scheduler.StepLR("0.1", 30)  # type: ignore[arg-type]
-    torch.Adam(betas=0.9)  # type: ignore[arg-type]  # functions keep the types of their arguments
-    oneflow.Adam([np.ones(3)])  # type: ignore[arg-type]
+    torch.Adam(betas=0.9)  # type: ignore[call-overload]  # functions keep the types of their arguments
+    oneflow.Adam([np.ones(3)])  # type: ignore[list-item]
     tensorlayerx.Adam(learning_rate=0.1)  # type: ignore[call-arg]
 
 state = up.OptimizationState(batch_size=2, epoch=0, batch=0, iteration=0)

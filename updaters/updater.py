@@ -599,8 +599,9 @@ def get_updater(
             step at once need a clock of the caller's.
         overrides: what is different for some weights, by pattern: a glob over indices (the parts of a tuple are joined by dots),
             a compiled regular expression, which is searched for, or an index itself. The first that matches counts. It gives
-            hyperparameters by name, with `lr_scale`, by which the learning rate is multiplied, and a `clip` of their own; or
-            another optimizer; or `FROZEN`.
+            hyperparameters by name, with `lr_scale`, by which the learning rate is multiplied, and a `clip` of their own, or
+            `clip_with`, a pattern further up whose clip, and norm of all gradients, they share; or another optimizer; or
+            `FROZEN`.
         clip: one of `updaters.transforms`, or several, for gradients before their decay.
         nonfinite: where a gradient is infinite or NaN, `"ignore"` that; `"raise"` an error, at each call; or `"skip"` the update
             of all weights, and with it all calls that it was accumulated over.
