@@ -21,6 +21,7 @@ bench: $(VENV)/dev.done  ## speed and memory against peers; PyTorch too where it
 	$(RUN) benchmarks/cpu.py
 	$(RUN) benchmarks/rules.py
 	$(RUN) benchmarks/schedules.py
+	$(RUN) benchmarks/policy.py
 
 gpu: $(VENV)/dev.done  ## the tests that need an NVIDIA GPU and CuPy
 	$(RUN) -m pytest -m gpu

@@ -297,8 +297,13 @@ ONE: dict[str, Maker] = STEP | {NUMPY: partial(ours_one, "numpy"), NUMBA: partia
 del ONE["limit"]  # 16 kB are in the cache: nothing is moved
 
 
-def made(makers: Mapping[str, Maker], shapes: Sequence[tuple[int, ...]]) -> tuple[dict[str, Peer], dict[str, str]]:
-    """The peers that can run here, after three updates in which they agreed, and why each other one cannot."""
+def made(
+    makers: Mapping[str, Maker], shapes: Sequence[tuple[int, ...]], roundings: int = 1
+) -> tuple[dict[str, Peer], dict[str, str]]:
+    """The peers that can run here, after three updates in which they agreed, and why each other one cannot.
+
+    `roundings` is how often an update rounds the weight, and its gradient.
+    """
     rng = np.random.default_rng(0)
     weights = [np.float32(0.05) * rng.standard_normal(shape, np.float32) for shape in shapes]
     grads = [np.float32(0.01) * rng.standard_normal(shape, np.float32) for shape in shapes]
@@ -317,8 +322,8 @@ def made(makers: Mapping[str, Maker], shapes: Sequence[tuple[int, ...]]) -> tupl
     reference, *others = (name for name in peers if peers[name].weights)
     for name in others:
         for theirs, expected in zip(peers[name].weights, peers[reference].weights, strict=True):
-            # Three updates move a weight by at most 3 LR: each rounds the weight once, and its step in several places.
-            room = np.finfo(np.float32).eps * (3 * np.abs(expected) + 3 * LR * 8)
+            # Three updates move a weight by at most 3 LR: each rounds the weight, and its step in several places.
+            room = np.finfo(np.float32).eps * roundings * (3 * np.abs(expected) + 3 * LR * 8)
             if not (np.abs(theirs - expected) <= room).all():
                 raise AssertionError(f"{name} and {reference} differ by {np.abs(theirs - expected).max():.3g} after 3 updates")
     return peers, absent
@@ -383,10 +388,11 @@ class Timed:
     makers: Mapping[str, Maker]
     besides: Sequence[str]
     goals: Sequence[Goal]
+    roundings: int = 1
 
     def __call__(self, options: Options) -> Result:
         """Make the peers and time them."""
-        peers, absent = made(self.makers, self.shapes)
+        peers, absent = made(self.makers, self.shapes, self.roundings)
         return timed(self.title, peers, absent, self.besides, self.goals, options.rounds)
 
 

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from inspect import signature
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, TypeAlias
@@ -30,7 +31,10 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 import updaters as up
 from tests.rules import KERNELS as KERNELS_OF_OURS
 from tests.rules import RULES as RULES_OF_OURS
-from updaters import backends, rule
+from updaters import backends
+from updaters import rule as made
+from updaters.backends.trace import record
+from updaters.formula import Formula
 from updaters.optimizers.fields import rate
 
 Array: TypeAlias = Any
@@ -184,6 +188,10 @@ def zeros(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:
     return asarray(np.zeros(shape, dtype, order))
 
 
+def empty(shape: Any, dtype: Any = float) -> ndarray:
+    return asarray(np.full(shape, np.nan, dtype))
+
+
 def asarray(host: Any) -> ndarray:
     return ndarray(np.array(host), Device().id)
 
@@ -280,11 +288,9 @@ class ElementwiseKernel:
             raise ValueError(f'Invalid kernel name: "{name}"')
         assert "--fmad=false" in options, "without it products and sums are fused"
         assert no_return
-        inputs = [tuple(p.split()) for p in in_params.split(",")]
-        self.imports = inputs[-1] == ("raw", "float64", "numbers")
-        self.inputs = inputs[:-1] if self.imports else inputs
-        self.outputs = [tuple(p.split()) for p in out_params.split(",")]
-        assert all(len(parameter) == 2 for parameter in self.inputs + self.outputs)
+        self.inputs, self.outputs = ([tuple(p.split()) for p in params.split(",")] for params in (in_params, out_params))
+        self.raw = [parameter[-1] for parameter in self.inputs if parameter[:-1] == ("raw", "float64")]
+        assert all(len(parameter) == 2 or parameter[-1] in self.raw for parameter in self.inputs + self.outputs)
         self.operation, self.name, self.preamble, self.options = operation, name, preamble, options
 
     @property
@@ -293,9 +299,12 @@ class ElementwiseKernel:
         preamble = self.preamble
         for cuda_only, call in PTX.items():
             preamble = preamble.replace(cuda_only, call)
-        preamble += "static const double *numbers;\nvoid set_numbers(const double *n) { numbers = n; }\n" * self.imports
+        for name in self.raw:
+            preamble += f"static const double *{name};\nvoid set_{name}(const double *n) {{ {name} = n; }}\n"
         scalars, arrays, names = 0, 0, []
-        for kind, name in self.inputs + self.outputs:
+        for *_, kind, name in self.inputs + self.outputs:
+            if name in self.raw:
+                continue
             if name.startswith("c"):
                 names.append(f"#define {name} scalars[{scalars}]")
                 scalars += 1
@@ -306,14 +315,15 @@ class ElementwiseKernel:
 
     def __call__(self, *args: Any) -> None:
         declared = self.inputs + self.outputs
-        if self.imports:
-            numbers = here(args[len(self.inputs)])
-            assert numbers.dtype == np.float64
-            args = args[: len(self.inputs)] + args[len(self.inputs) + 1 :]
         if len(args) != len(declared):
             raise TypeError(f"Wrong number of arguments for {self.name!r}: {len(args)} in place of {len(declared)}.")
-        arrays, scalars = [], []
-        for (kind, name), value in zip(declared, args, strict=True):
+        arrays, scalars, raw = [], [], {}
+        for (*_, kind, name), value in zip(declared, args, strict=True):
+            if name in self.raw:
+                assert isinstance(value, ndarray), f"{name} is an array of {kind}, got {value!r}"
+                assert value.dtype == np.float64
+                raw[name] = here(value)
+                continue
             if not isinstance(value, ndarray):
                 assert name.startswith("c"), f"{name} is an array of {kind}, got {value!r}"
                 assert kind == "float64"
@@ -323,15 +333,15 @@ class ElementwiseKernel:
             if value.dtype != kind:
                 raise TypeError(f"Type is mismatched. {name} {value.dtype} {kind}")
             arrays.append(here(value))
-        assert len(arrays) + len(scalars) == len(args)
+        assert len(arrays) + len(scalars) + len(raw) == len(args)
         shape = arrays[-1].shape
         assert all(array.shape == shape for array in arrays), [array.shape for array in arrays]
         launches.append((self.name, Device().id, shape))
         if arrays[0].size == 0:
             return  # nor does CuPy compile for nothing
         c = lambda kind, values: (kind * len(values))(*values)  # noqa: E731
-        if self.imports:
-            compiled(self.text).set_numbers(ctypes.c_void_p(numbers.ctypes.data))
+        for name, array in raw.items():
+            getattr(compiled(self.text), f"set_{name}")(ctypes.c_void_p(array.ctypes.data))
         compiled(self.text).run(
             ctypes.c_long(arrays[0].size),
             ctypes.c_long(len(shape)),
@@ -435,7 +445,7 @@ def installed(*, flush: bool = False) -> Iterator[ModuleType]:
 
 def _forget() -> None:
     """Forget backends that were chosen and formulas that were compiled, which are those of another CuPy."""
-    for cached in (backends.load, backends.best, rule._recorded):
+    for cached in (backends.load, backends.best, made._recorded):
         cached.cache_clear()
 
 
@@ -651,3 +661,61 @@ def check_normalized_gradient(cupy: Any, dtype: str, layout: str) -> Array:
         assert isinstance(found, cupy.ndarray)
         assert same(take(found), expected)
     return found
+
+
+SHARED: dict[str, Any] = {
+    "no number": lambda w, g, s, a, b, c: (w - a * g * b, s * c + b),
+    "one pass": lambda w, g, s, n, a, b, c: (w - a * g * b, s * c + b, n),
+    "passes": lambda w, g, s, n, a, b, c: (w - b * np.linalg.norm(a * g - c) * g, s + g * b, n * b + np.sum(g * c)),
+    "a number": lambda w, g, s, n, a, b, c: (w, s, np.where(n > b, b, c) * a),
+}
+
+
+def check_shared(cupy: Any, name: str, dtype: str, device: int) -> None:
+    """Hold a formula with coefficients that are on the device to NumPy's values, without a transfer."""
+    kept = ("n",) * ("n" in signature(SHARED[name]).parameters)
+    recording = record(Formula("Shared", SHARED[name], ("s",), kept, ("a", "b", "c"), shared=(1, 2)))
+    rng = np.random.default_rng(0)
+    hosts = [
+        numbers(rng, (70_000,), dtype_of(name), 0) for name in (dtype, dtype, "float64" if dtype == "float64" else "float32")
+    ]
+    with cupy.cuda.Device(device):
+        arrays, table = [put(cupy, host) for host in hosts], cupy.asarray(np.array([0.5, 0.3, 0.7]))
+        hosts.append(np.full((), 0.5))
+        found, expected = backends.load("cupy"), backends.load("numpy")
+        bound = found.bind(recording, arrays[0], arrays[1], [arrays[2]], [table[0, ...] for _ in kept])
+    transfers.clear()
+    found.run([bound.job(arrays[0], arrays[1], [0.1, table[1, ...], table[2, ...]])])
+    assert not transfers
+    bound = expected.bind(recording, hosts[0], hosts[1], [hosts[2]], [hosts[3] for _ in kept])
+    expected.run([bound.job(hosts[0], hosts[1], [0.1, 0.3, 0.7])])
+    with cupy.cuda.Device(device):
+        assert all(same(take(a), b) for a, b in zip([*arrays, table[0, ...]], hosts, strict=True))
+
+
+def check_add_up(cupy: Any, device: int) -> None:
+    """Hold sums of device's numbers to NumPy's, and these to additions one by one."""
+    rng = np.random.default_rng(0)
+    cases = [
+        [],
+        [-0.0],
+        [0.1],
+        [np.inf, -np.inf],
+        [1e308, 1e308, -1e308],
+        rng.standard_normal(1000) * 10.0 ** rng.uniform(-9, 9, 1000),
+    ]
+    for case in cases:
+        host, total = np.array(case, np.float64), np.float64(0)
+        with np.errstate(all="ignore"):
+            for place, term in enumerate(host):
+                total = total + term if place else term
+        with cupy.cuda.Device(device):
+            there = put(cupy, host)
+            strided = put(cupy, np.repeat(host, 2))[::2]
+        transfers.clear()
+        sums = [backends.load("cupy").add_up(array) for array in (there, strided)]
+        assert not transfers
+        assert all((found.device.id, found.shape, found.dtype) == (device, (), np.float64) for found in sums)
+        ours = [backends.load("numpy").add_up(array) for array in (host, np.repeat(host, 2)[::2])]
+        with cupy.cuda.Device(device):
+            assert all(same(np.asarray(found), np.asarray(total)) for found in (*map(take, sums), *ours))

@@ -17,7 +17,8 @@ from tests.fake_cupy import KERNELS as RECORDED
 from tests.fake_cupy import OTHER_PRECISION, RULES
 from tests.weight_rules import NORM_RULES
 from updaters.backends.stages import split
-from updaters.backends.trace import Recording
+from updaters.backends.trace import Recording, dithered, record, rounded
+from updaters.formula import Formula
 from updaters.updater import Rule
 
 PRECISIONS = ["float16", "bfloat16", "float32", "float64"]
@@ -116,8 +117,10 @@ def ptx(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
 def around(kernel: Any, number: int) -> str:
     """A kernel as CuPy writes it around what it is given, but for arrays that lie densely."""
     parameters, lines = [], []
-    for (kind, name), const in [(p, "const ") for p in kernel.inputs] + [(p, "") for p in kernel.outputs]:
-        if name.startswith("c"):
+    for (*_, kind, name), const in [(p, "const ") for p in kernel.inputs] + [(p, "") for p in kernel.outputs]:
+        if name in kernel.raw:
+            parameters.append(f"const double *{name}")
+        elif name.startswith("c"):
             parameters.append(f"const double {name}")
         else:
             parameters.append(f"{fake_cupy.TYPES[kind]} *_raw_{name}")
@@ -198,6 +201,42 @@ def test_cupys_own_kernel_makes_the_recorded_operations(
 
     recording, kernel = kernel_of(backend, rule, precision, precision)
     check_ptx(cupys_ptx(cupy, kernel, ndim, dense, short), recording, "float64" if precision == "float64" else "float32")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_nvcc_takes_rounding_and_peaks_and_shared_coefficients(dtype: str, tmp_path: Path) -> None:
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("nvcc is not installed: the CUDA text cannot be compiled")
+
+    def formula(w: Any, g: Any, n: Any, rate: Any, low: Any, high: Any) -> Any:
+        new = dithered(w - rate * g, low, high, dtype)
+        return rounded(rate * new / np.linalg.norm(new, np.inf), dtype), np.linalg.norm(new, 1)
+
+    stages = split(record(Formula("Rounding", formula, (), ("n",), ("rate", "low", "high"), shared=(0, 2))))
+    first, second = stages.passes
+    options, begin = headers()
+    with fake_cupy.installed():
+        from updaters.backends import cupy as backend
+
+        sums = backend.summing(first, [dtype, "float32"], "float32")
+        kernel = backend.elementwise(second.recording, [dtype, "float32"], "float32", second.imports)
+        steps = [step for now in range(3) if (step := backend.between(stages, now)) is not None]
+    texts = {
+        "sums": sums.code,
+        "kernel": kernel.preamble + around(kernel, 0),
+        **{f"step{place}": step.code for place, step in enumerate(steps)},
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.cu").write_text(f"{begin}\n{text}")
+        command = [nvcc, "-ptx", "-arch=sm_80", "-std=c++17", "--fmad=false", *CUPYS_OPTIONS, *options]
+        done = subprocess.run(
+            [*command, "-o", tmp_path / f"{name}.ptx", tmp_path / f"{name}.cu"], capture_output=True, text=True, check=False
+        )
+        assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+        ptx = (tmp_path / f"{name}.ptx").read_text()
+        assert not re.search(r"\bfma\b|\bmad\.\w*\.?f\d\d", ptx), name
+        assert ("mul.lo.s64" in ptx) == (name in ("sums", "kernel")), "splitmix64 multiplies in 64 bits"
 
 
 # Rules with norms: kernels of several passes, and of one thread in between.

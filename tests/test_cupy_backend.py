@@ -17,10 +17,13 @@ from tests.fake_cupy import (
     KERNELS,
     LAYOUTS,
     RULES,
+    SHARED,
+    check_add_up,
     check_evaluation,
     check_normalized_gradient,
     check_powers,
     check_rounding,
+    check_shared,
     check_values,
     dtype_of,
     numbers,
@@ -147,6 +150,21 @@ def test_step_is_update_for_each_weight(cupy: Any) -> None:
     assert not cupy.transfers
     assert all(same(take(apart[name]), take(together[name])) for name in DTYPES)
     assert one == all_
+
+
+# Numbers that are on the device already.
+
+
+@pytest.mark.parametrize("device", [0, 1])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("name", SHARED)
+def test_coefficients_may_be_on_the_device(cupy: Any, name: str, dtype: str, device: int) -> None:
+    check_shared(cupy, name, dtype, device)
+
+
+@pytest.mark.parametrize("device", [0, 1])
+def test_numbers_are_added_up_in_order(cupy: Any, device: int) -> None:
+    check_add_up(cupy, device)
 
 
 # Devices.

@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,10 +25,13 @@ from tests.fake_cupy import (
     KERNELS,
     LAYOUTS,
     RULES,
+    SHARED,
+    check_add_up,
     check_evaluation,
     check_normalized_gradient,
     check_powers,
     check_rounding,
+    check_shared,
     check_values,
     dtype_of,
     numbers,
@@ -36,6 +40,8 @@ from tests.fake_cupy import (
     take,
 )
 from tests.rules import POWERS
+from tests.test_rounding import HALVES, KEY, of_chance, of_nearest, run, run_there, with_sums
+from tests.test_rounding import numbers as halves_in_between
 from tests.weight_rules import (
     ARRAY_RULES,
     NORM_RULES,
@@ -43,6 +49,9 @@ from tests.weight_rules import (
     check_norms_on_device,
     check_whole_array_on_device,
 )
+from updaters import backends
+from updaters.backends.trace import Recording, record
+from updaters.formula import Formula
 
 pytestmark = pytest.mark.gpu
 
@@ -105,6 +114,53 @@ def test_rules_with_norms_take_any_layout(cupy: Any, layout: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
 def test_rules_of_whole_arrays_have_numpys_values(cupy: Any, rule: str, dtype: str) -> None:
     check_whole_array_on_device(cupy, rule, dtype)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("make", [of_nearest, of_chance, with_sums])
+def test_rounding_has_numpys_bits(cupy: Any, make: Callable[[str], Recording], dtype: str) -> None:
+    recording = make(dtype)
+    key = KEY if recording.scalars else ()
+    values = halves_in_between(dtype, 200_000)
+    values = values[np.abs(values) >= np.finfo(np.float32).tiny]  # others are flushed there
+    for weight in (None, np.zeros(values.shape, dtype_of(dtype))):
+        there = backends.load("cupy"), partial(put, cupy), take
+        found = run_there(*there, recording, values, key, weight)
+        assert all(
+            a.tobytes() == b.tobytes() for a, b in zip(found, run("numpy", recording, values, *key, weight=weight), strict=True)
+        )
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("name", SHARED)
+def test_coefficients_may_be_on_the_device(cupy: Any, name: str, dtype: str) -> None:
+    check_shared(cupy, name, dtype, 0)
+
+
+def test_numbers_are_added_up_in_order(cupy: Any) -> None:
+    check_add_up(cupy, 0)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_a_peak_and_a_sum_of_magnitudes_are_numpys(cupy: Any, dtype: str) -> None:
+    def formula(w: Any, g: Any, s: Any, n: Any, total: Any) -> Any:
+        return w, 0.0, np.linalg.norm(g, np.inf), np.linalg.norm(g, 1)
+
+    recording = record(Formula("Peak", formula, ("s",), ("n", "total"), ()))
+    rng = np.random.default_rng(0)
+    for special in (3.0, np.inf, np.nan):
+        grad = numbers(rng, (200_001,), dtype_of(dtype), 0)
+        grad[70_000] = special
+        found, expected = [], []
+        for runner, results, on in (("cupy", found, partial(put, cupy)), ("numpy", expected, np.copy)):
+            weight, given, slot = on(grad), on(grad), on(np.ones(grad.shape, "f8" if dtype == "float64" else "f4"))
+            table = on(np.ones(3))
+            kept = [table[1, ...], table[2, ...]]
+            backend = backends.load(runner)
+            backend.run([backend.bind(recording, weight, given, [slot], kept).job(weight, given, [])])
+            results += [take(array) if runner == "cupy" else array for array in (weight, slot, table)]
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(found[:2], expected[:2], strict=True))
+        assert np.array_equal(found[2], expected[2], equal_nan=True)
 
 
 @pytest.mark.parametrize("gradient_dtype", FLOATS)

@@ -19,6 +19,8 @@ class Formula:
         slots: the names of the slots, in the function's order.
         numbers: the names of the numbers kept for a weight, in the function's order.
         coefficients: the names of the coefficients, in the function's order.
+        shared: the places, among these, of those that many weights share and that come from sums over them: for CuPy's arrays
+            float64 arrays of no dimension on the weight's device, for NumPy's plain numbers as the others are.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Formula:
     slots: tuple[str, ...]
     numbers: tuple[str, ...]
     coefficients: tuple[str, ...]
+    shared: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, function: Callable[..., Any], slots: tuple[str, ...], numbers: tuple[str, ...], name: str) -> Formula:

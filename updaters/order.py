@@ -52,6 +52,11 @@ class Call:
     factors: dict[Any, Any] = attrs.field(factory=dict)
 
 
+@cache
+def _names(apply: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(signature(apply).parameters)[2:]
+
+
 @attrs.frozen
 class Part:
     """One part of an update.
@@ -70,9 +75,9 @@ class Part:
     numbers: tuple[str, ...] = ()
 
     @property
-    def names(self) -> list[str]:
+    def names(self) -> tuple[str, ...]:
         """The names of its coefficients."""
-        return list(signature(self.apply).parameters)[2 + len(self.slots) :]
+        return _names(self.apply)[len(self.slots) :]
 
 
 # Parts before the formula.
@@ -134,7 +139,7 @@ def _transforming(apply: Callable[..., Any]) -> Callable[..., Any]:
 
 def _read(transform: Transform, now: Reading, call: Call, t: int) -> list[float]:
     """A transform's coefficients, or an error that names it."""
-    names = list(signature(transform.apply).parameters)[2:]
+    names = _names(transform.apply)
     values = transform.coefficients(now, call.state)
     try:
         numbers = [float(value) for value in values]

@@ -91,19 +91,20 @@ class Choice:
         Raises:
             TypeError, ValueError: there is none; the message names the index.
         """
-        place = self.match(index)
+        place, group = self.match(index), self.group
         override = None if place is None else self.policy.overrides[place]
-        if override is not None and override.settings is FROZEN:
-            return FROZEN
-        if override is not None and isinstance(override.settings, Optimizer):
-            return override.settings.for_weight(index, shape, dtype), self.group
-        chosen: Optimizer = self.optimizer.for_weight(index, shape, dtype)
-        group = self.group
-        if override is not None and place is not None:
+        if override is None or place is None:
+            chosen = self.optimizer.for_weight(index, shape, dtype)
+        elif override.settings is FROZEN:
+            return Frozen.FROZEN
+        elif isinstance(override.settings, Optimizer):
+            chosen = override.settings.for_weight(index, shape, dtype)
+        else:
             group = self._groups.get(place, group)
-            if (id(chosen), place) not in self._made:
-                self._made[id(chosen), place] = chosen, _changed(chosen, override, f"overrides[{override.pattern!r}]")
-            chosen = self._made[id(chosen), place][1]
+            first = self.optimizer.for_weight(index, shape, dtype)
+            if (id(first), place) not in self._made:
+                self._made[id(first), place] = first, _changed(first, override, f"overrides[{override.pattern!r}]")
+            _, chosen = self._made[id(first), place]
         if group.of_units is not None:
             group.of_units.check(index, shape)
         return chosen, group

@@ -42,7 +42,7 @@ from updaters.order import (
 )
 from updaters.policy import Policy
 
-APART = Formula("gradient", lambda w, g, gradient: (w, g), ("gradient",), (), ())
+APART = Formula("gradient", lambda w, g, gradient: (w, g), ("_gradient",), (), ())
 """The weight and the gradient side by side, for a rule of whole arrays."""
 
 
@@ -71,13 +71,23 @@ class Group:
 
 @attrs.frozen(eq=False)
 class Section:
-    """A stretch of an update that is run as one formula: parts, a formula, and further parts."""
+    """A stretch of an update that is run as one formula: parts, a formula, and further parts.
+
+    Attributes:
+        begin: the parts after which the weight is the old one.
+        before: those before the formula.
+        after: those after it.
+        formula: all of it as one.
+        recording: the same, recorded.
+        takes: whether parts take coefficients.
+    """
 
     begin: Parts
     before: Parts
     after: Parts
     formula: Formula
     recording: Recording
+    takes: bool
 
     @classmethod
     def of(cls, rule: Formula, begin: Parts = (), before: Parts = (), after: Parts = (), shared: Part | None = None) -> Section:
@@ -88,7 +98,7 @@ class Section:
             names = [len(part.names) * [part is shared] for part in (*begin, *before)]
             places = tuple(place for place, is_shared in enumerate(chain(*names)) if is_shared)
         formula, recording = _recorded(rule, keys, places)
-        return cls(begin, before, after, formula, recording)
+        return cls(begin, before, after, formula, recording, any(part.names for part in (*begin, *before, *after)))
 
 
 @lru_cache(maxsize=512)
@@ -118,6 +128,7 @@ class Rule:
         measure: what is measured before the update is decided on, and nothing written.
         prepare: what makes a gradient apart, where a clip of units, or a norm of moduli, wants one.
         kept: the slots that are not the optimizer's, with what they hold at first.
+        measures: whether numbers are measured of its weights.
         of_moduli: whether the norm of the group is one of moduli, which are no sums over real and imaginary parts.
         random: whether the weight is rounded at random; its key is then the last two coefficients.
         reports: whether norms are taken for a report.
@@ -133,6 +144,7 @@ class Rule:
     measure: Section | None = None
     prepare: Section | None = None
     kept: Mapping[str, Any] = attrs.field(factory=dict)
+    measures: bool = False
     of_moduli: bool = False
     random: bool = False
     reports: bool = False
@@ -156,12 +168,6 @@ class Rule:
     def steps(self) -> Parts:
         """The parts that come before the own formula."""
         return () if self.apply is None else (*self.apply.begin, *self.apply.before)
-
-    @property
-    def measures(self) -> bool:
-        """Whether numbers are measured of its weights."""
-        sections = (self.apply, self.store, self.measure, self.prepare)
-        return any(set(section.formula.numbers) - {*self.own.numbers} for section in sections if section is not None)
 
     @classmethod
     def of(
@@ -250,13 +256,16 @@ class Rule:
             raise ValueError(
                 f"{name} keeps {', '.join(map(repr, sorted(taken)))} itself, a name that the updater needs for its own"
             )
+        sections = [section for section in (apply, store, measure, prepare) if section is not None]
+        measures = any({*section.formula.numbers} - {*own.numbers} for section in sections)
         return cls(
-            optimizer, group, own, tuple(optimizer.scalars), apply, store, gather, measure, prepare, kept, of_moduli, random, reports
+            optimizer, group, own, tuple(optimizer.scalars), apply, store, gather, measure, prepare, kept, measures, of_moduli,
+            random, reports,
         )  # fmt: skip
 
     def around(self, section: Section | None, call: Call, t: int) -> tuple[list[float], list[float]]:
         """The coefficients of a section's parts, before its formula and after it."""
-        if section is None or not any(part.names for part in (*section.begin, *section.before, *section.after)):
+        if section is None or not section.takes:
             return [], []
         now = self.optimizer.at(call.state)
         first, last = (

@@ -118,7 +118,7 @@ def factors(entries: Sequence[Entry], call: Call) -> tuple[dict[str, Call], dict
     for entry in entries:
         if entry[0].rule.group.of_all is not None:
             groups.setdefault(entry[0].rule.group, []).append(entry)
-    calls = {known.device: attrs.evolve(call, factors={}) for known, _, _ in entries}
+    calls = {device: attrs.evolve(call, factors={}) for device in {known.device for known, _, _ in entries}}
     norms = {}
     for group, members in groups.items():
         tables = by_device(members)

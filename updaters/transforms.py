@@ -24,6 +24,9 @@ __all__ = ["AGC", "LARC", "ClipByGlobalNorm", "ClipByNorm", "ClipByValue"]
 
 ANY = Interval(-math.inf)
 
+BLOCK = 16_384
+"""Elements whose squares are worked out at a time: what that takes comes from the heap and stays in the cache."""
+
 
 @attrs.frozen
 class ClipByValue:
@@ -236,11 +239,15 @@ class AGC:
 
     def _norms(self, array: Any) -> Any:
         """Each unit's norm, in float64, in the shape that broadcasts with the array."""
-        parts = as_reals(array)
         own = self.axis % array.ndim if array.ndim > 1 else None
-        others = tuple(axis for axis in range(parts.ndim) if axis != own)
-        sums = np.square(parts.astype(np.float64)).sum(axis=others, keepdims=True)
-        return np.sqrt(sums[..., 0] if parts.ndim > array.ndim else sums)
+        parts = as_reals(array)
+        units = parts[np.newaxis] if own is None else np.moveaxis(parts, own, 0)
+        others = tuple(range(1, units.ndim))
+        count = len(units)
+        at_once = max(1, BLOCK * count // max(1, units.size)) if isinstance(array, np.ndarray) else count
+        sums = [np.square(units[i : i + at_once], dtype=np.float64).sum(axis=others) for i in range(0, count, at_once)]
+        norms = np.sqrt(np.concatenate(sums)) if sums else np.zeros(0)
+        return norms.reshape([-1 if axis == own else 1 for axis in range(array.ndim)])
 
 
 def _larc_ratio(w: Any, g: Any, eta: Any, epsilon: Any) -> Any:

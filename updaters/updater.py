@@ -109,7 +109,7 @@ class Updater:
         if self._plain:
             entries = self._entries(triples, now)
             if entries:
-                self._apply(entries, {known.device: Call(now, self.loss_scale) for known, _, _ in entries})
+                self._apply(entries, dict.fromkeys({known.device for known, _, _ in entries}, Call(now, self.loss_scale)))
                 self._state.iteration += advances
                 self._happened = Happened("applied", tuple(known.index for known, _, _ in entries), self.loss_scale)
             return
@@ -262,8 +262,8 @@ class Updater:
     def report(self) -> Report:
         """What the last call did: the norms of each weight's gradient and update, and by what clips changed them.
 
-        Norms are there where the updater was made with `report=True`, or `update.reports` is set; what was skipped, the loss scale
-        and norms that were taken anyway always are. On a GPU numbers stay there until they are asked for here.
+        Norms are there where the updater was made with `report=True`, or `update.reports` is set; what was skipped, the loss
+        scale and norms that were taken anyway always are. On a GPU numbers stay there until they are asked for here.
 
         Example:
             >>> update = up.get_updater(up.SGD(0.1), clip=up.transforms.ClipByNorm(2.5), report=True)
@@ -525,7 +525,7 @@ class Updater:
             dtype: Any = compute_dtype(weight.dtype) if real else slot_dtype(weight.dtype)
             arrays[name] = backend.slot(weight, shape, dtype, start.get(name, 0.0))
         arrays |= {name: backend.number(weight, float(start.get(name, 0.0))) for name in optimizer.numbers}
-        return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, dict(optimizer.scalars))
+        return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, optimizer.scalars)
 
     def _backend_for(self, weight: Array, index: Index) -> Backend:
         of = "numpy" if isinstance(weight, np.ndarray) else "cupy"
@@ -555,7 +555,8 @@ class Updater:
         size = sum(known.nbytes for known in list(self._known.values()))
         weights = f"{len(self._known)} weight{'' if len(self._known) == 1 else 's'}"
         policy = "" if self._policy == Policy() else f"{self._policy!r}, "
-        return f"Updater({self._optimizer!r}, {self._state!r}, {policy}backend={self._backend!r}; {weights}, {_readable(size)} of slots)"
+        kept = f"{weights}, {_readable(size)} of slots"
+        return f"Updater({self._optimizer!r}, {self._state!r}, {policy}backend={self._backend!r}; {kept})"
 
 
 def get_updater(

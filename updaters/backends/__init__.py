@@ -15,12 +15,12 @@ from updaters.backends.trace import Recording
 class Bound(Protocol):
     """A formula bound to one weight's slots, kept from update to update."""
 
-    def job(self, weight: Any, grad: Any, coefficients: Sequence[float], /) -> Any | None:
+    def job(self, weight: Any, grad: Any, coefficients: Sequence[Any], /) -> Any | None:
         """The update, ready to run; None where the binding does not fit these arrays and a new one is needed."""
 
 
 class Backend(Protocol):
-    """What an updater asks of a backend. Whatever can fail or allocate happens before `run`."""
+    """What an updater asks of a backend. Whatever can fail or allocate happens before `run`, or in `add_up`."""
 
     name: str
 
@@ -38,6 +38,9 @@ class Backend(Protocol):
 
     def run(self, jobs: Sequence[Any], /) -> None:
         """Run jobs that are ready."""
+
+    def add_up(self, array: Any, /) -> Any:
+        """The sum of a float64 array of one dimension, added in order, as a number of no dimension on its device."""
 
 
 LIBRARIES = {"numpy": "numpy", "numba": "numpy", "cupy": "cupy"}

@@ -51,6 +51,32 @@ __device__ __forceinline__ unsigned short store_bfloat16(float number) {
 """
 
 
+DITHERING = """
+__device__ __forceinline__ unsigned long long random_bits(double low, double high, unsigned long long position) {
+    unsigned long long z = (unsigned long long)high << 32 | (unsigned long long)low;
+    z += (position + 1) * 0x9e3779b97f4a7c15ull;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+    return z ^ z >> 31;
+}
+__device__ __forceinline__ float dithered_float16(float number, double low, double high, unsigned long long position) {
+    const unsigned int bits = __float_as_uint(number), size = bits & 0x7fffffffu;
+    if (size >= 0x7f800000u) return number;
+    const float least = 6.103515625e-05f; // 2**-14, below which float16 are as far apart as they are just above
+    const bool small = size < 0x38800000u;
+    unsigned int chosen = small ? __float_as_uint(__uint_as_float(size) + least) : size;
+    chosen = (chosen + (unsigned int)(random_bits(low, high, position) >> 51)) & 0xffffe000u;
+    if (small) chosen = __float_as_uint(__uint_as_float(chosen) - least);
+    return __uint_as_float(chosen | (bits & 0x80000000u));
+}
+__device__ __forceinline__ float dithered_bfloat16(float number, double low, double high, unsigned long long position) {
+    const unsigned int bits = __float_as_uint(number);
+    if ((bits & 0x7fffffffu) >= 0x7f800000u) return number;
+    return __uint_as_float((bits + (unsigned int)(random_bits(low, high, position) >> 48)) & 0xffff0000u);
+}
+"""
+
+
 SUMMING = f"""
 #define up_shared __shared__
 #define up_chunk blockIdx.x
@@ -76,21 +102,24 @@ def element(
     Returns:
         What is done for each element, and what may be done before.
     """
-    count, own = len(recording.arrays), len(recording.scalars) - len(imports)
+    count = len(recording.arrays)
     before, lines = [], []
     if any(node.operation == "sign" for node in recording.nodes):
         before.append("const up_real zero = 0, one = 1;")
-    read = {operand for node in recording.nodes for operand in node.operands} | {
+    if any(node.operation == "dithered" for node in recording.nodes):
+        lines.append("const unsigned long long position = i;")
+    read = {n for node in recording.nodes for n in node.operands[: 1 if node.operation == "dithered" else None]} | {
         *recording.outputs,
         *chain(*(node.operands for node in recording.sums)),
     }
-    scalars = [f"c{number}" for number in range(own)] + [f"numbers[{place}]" for place in imports]
+    scalars = [name + "[0]" * is_shared for name, is_shared in own_coefficients(recording, imports)]
+    scalars += [f"numbers[{place}]" for place in imports]
     before += [f"const up_real x{count + n} = {scalar};" for n, scalar in enumerate(scalars) if count + n in read]
     for number, dtype in enumerate(dtypes):
         if number in read:
             value = f"a{number}{at}"
             lines.append(f"const up_real x{number} = {f'load_{dtype}({value})' if dtype in HALVES else value};")
-    for node, name, expression in C.lines(recording, "scalar", "truth", "array", "mask"):
+    for node, name, expression in C.lines(recording, scalars, "scalar", "truth", "array", "mask"):
         cast = f"(up_real)({expression})" if node.operation == "constant" else expression
         lines.append(f"const {'bool' if node.kind in TRUTHS else 'up_real'} {name} = {cast};")
     for output, target in zip(recording.outputs, recording.targets, strict=True):
@@ -99,14 +128,21 @@ def element(
     return lines, before
 
 
+def own_coefficients(recording: Recording, imports: Sequence[int] = ()) -> list[tuple[str, bool]]:
+    """The names of those of a recording's coefficients that are not imported; whether each is shared, and behind a pointer."""
+    return [(f"c{number}", number in recording.shared) for number in range(len(recording.scalars) - len(imports))]
+
+
 def name_of(recording: Recording) -> str:
     """What a recording's kernels are called."""
     return "updaters_" + re.sub(r"\W", "_", recording.name, flags=re.ASCII)
 
 
-def preamble(compute: str) -> str:
-    """What comes before a kernel that computes in this dtype."""
-    return PREAMBLE % ({"type": "float", "suffix": "f"} if compute == "float32" else {"type": "double", "suffix": ""})
+def preamble(compute: str, recording: Recording | None = None) -> str:
+    """What comes before a kernel that computes in this dtype, and does what is recorded."""
+    text = PREAMBLE % ({"type": "float", "suffix": "f"} if compute == "float32" else {"type": "double", "suffix": ""})
+    dithers = recording is not None and any(node.operation == "dithered" for node in recording.nodes)
+    return text + DITHERING * dithers
 
 
 def as_stored(dtypes: Sequence[str]) -> list[str]:
@@ -120,16 +156,17 @@ def elementwise(recording: Recording, dtypes: Sequence[str], compute: str, impor
     It takes the arrays that it only reads, the coefficients, the numbers where it imports any, and the arrays that it
     replaces.
     """
-    stored, own = as_stored(dtypes), len(recording.scalars) - len(imports)
+    stored = as_stored(dtypes)
     lines, before = element(recording, dtypes, imports=imports)
     inputs = [f"{stored[place]} a{place}" for place in range(len(stored)) if place not in recording.targets]
-    inputs += [f"float64 c{number}" for number in range(own)] + ["raw float64 numbers"] * bool(imports)
+    inputs += ["raw " * is_shared + f"float64 {name}" for name, is_shared in own_coefficients(recording, imports)]
+    inputs += ["raw float64 numbers"] * bool(imports)
     return cupy.ElementwiseKernel(
         ", ".join(inputs),
         ", ".join(f"{stored[target]} a{target}" for target in recording.targets),
         "\n".join([*before, *lines]),
         name_of(recording),
-        preamble=preamble(compute),
+        preamble=preamble(compute, recording),
         no_return=True,
         options=("--fmad=false",),
     )
@@ -141,14 +178,14 @@ def summing(made: Pass, dtypes: Sequence[str], compute: str) -> Any:
     It takes all arrays, the coefficients, the numbers, `sums` and the arrays' size.
     """
     recording = made.recording
-    count, own = len(recording.sums), len(recording.scalars) - len(made.imports)
+    count = len(recording.sums)
     lines, before = element(recording, dtypes, "[i]", made.imports)
     c_types = {"uint16": "unsigned short", "float32": "float", "float64": "double"}
     parameters = [
         f"{'' if place in recording.targets else 'const '}{c_types[stored]} *a{place}"
         for place, stored in enumerate(as_stored(dtypes))
     ]
-    parameters += [f"const double c{number}" for number in range(own)]
+    parameters += [f"const double {'*' * is_shared}{name}" for name, is_shared in own_coefficients(recording, made.imports)]
     parameters += ["const double *numbers", "double *sums", "const long long size"]
     name = f"{name_of(recording)}_sums"
     adds = [
@@ -182,7 +219,7 @@ def summing(made: Pass, dtypes: Sequence[str], compute: str) -> Any:
             "up_all_lanes_done",
         ]
     body.append("}")
-    return cupy.RawKernel(preamble(compute) + SUMMING + "\n".join(body) + "\n", name, options=("--fmad=false",))
+    return cupy.RawKernel(preamble(compute, recording) + SUMMING + "\n".join(body) + "\n", name, options=("--fmad=false",))
 
 
 def between(stages: Stages, now: int) -> Any:
@@ -201,7 +238,8 @@ def between(stages: Stages, now: int) -> Any:
     lines = []
     if now == 0:
         lines += [f"x[{place}] = *n{number};" for number, place in enumerate(numbers)]
-    lines += [f"x[{first + len(numbers) + number}] = c{number};" for number in range(len(whole.scalars))]
+    for place, (scalar, is_shared) in enumerate(own_coefficients(whole), first + len(numbers)):
+        lines.append(f"x[{place}] = {'*' * is_shared}{scalar};")
     for column, place in enumerate(made):
         lines += [f"x[{place}] = sums[{column}];"]
         more = C.gather(whole.nodes[place].operation, f"x[{place}]", f"sums[row * {len(made)} + {column}]")
@@ -209,7 +247,7 @@ def between(stages: Stages, now: int) -> Any:
     lines += [f"{line};" for line in assignments]
     if now == last:
         lines += [f"*n{number} = x[{place}];" for number, place in enumerate(whole.kept)]
-    parameters = [f"const double c{number}" for number in range(len(whole.scalars))]
+    parameters = [f"const double {'*' * is_shared}{name}" for name, is_shared in own_coefficients(whole)]
     parameters += ["double *x", "const double *sums", "const long long rows"]
     parameters += [f"double *n{number}" for number in range(len(numbers))]
     name = f"{name_of(whole)}_numbers_{now}"
@@ -221,13 +259,26 @@ def between(stages: Stages, now: int) -> Any:
     return cupy.RawKernel(preamble("float64") + "\n".join([*head, *lines, "}"]) + "\n", name, options=("--fmad=false",))
 
 
+ADD_UP = cupy.RawKernel(
+    """
+extern "C" __global__ void updaters_add_up(const double *terms, const long long count, double *total) {
+    double sum = count ? terms[0] : 0;
+    for (long long i = 1; i < count; i++) sum += terms[i];
+    *total = sum;
+}
+""",
+    "updaters_add_up",
+    options=("--fmad=false",),
+)
+
+
 class Bound:
     """A kernel bound to one weight's slots."""
 
     def __init__(self, kernel: Any, recording: Recording, grad: Array, slots: Sequence[Array]) -> None:
         self.kernel, self.recording, self.slots, self.grad_dtype = kernel, recording, slots, grad.dtype
 
-    def job(self, weight: Array, grad: Array, coefficients: Sequence[float]) -> Job | None:
+    def job(self, weight: Array, grad: Array, coefficients: Sequence[Any]) -> Job | None:
         """The update, ready to run; None where the binding does not fit this gradient."""
         if grad.dtype != self.grad_dtype:
             return None
@@ -272,7 +323,7 @@ class StagedBound:
             self.values = cupy.zeros(len(recording.nodes), np.float64)
             self.sums = [cupy.zeros((self.rows, max(1, len(made.sums))), np.float64) for made in self.stages.passes]
 
-    def job(self, weight: Array, grad: Array, coefficients: Sequence[float]) -> Job | None:
+    def job(self, weight: Array, grad: Array, coefficients: Sequence[Any]) -> Job | None:
         """The update, ready to run; None where the binding does not fit this gradient."""
         if grad.dtype != self.grad_dtype:
             return None
@@ -280,17 +331,18 @@ class StagedBound:
         dense, dense_grad = self._dense(weight), self._dense(grad)
         flat = [_as_stored(array.T if self.order == "F" else array) for array in (dense, dense_grad, *self.slots)]
         launches: list[Any] = []
-        host = [np.float64(number) for number in coefficients]
+        shared = self.stages.whole.shared
+        given = [number if place in shared else np.float64(number) for place, number in enumerate(coefficients)]
         for now in range(len(self.passes) + 1):
             if self.steps[now] is not None:
                 sums = self.sums[max(0, now - 1)]
-                arguments = (*host, self.values, sums, np.int64(self.rows), *self.numbers)
+                arguments = (*given, self.values, sums, np.int64(self.rows), *self.numbers)
                 launches.append((self.steps[now], ((1,), (1,), arguments)))
             if now == len(self.passes):
                 break
             made = self.stages.passes[now]
             if made.sums:
-                arguments = (*flat, *host, self.values, self.sums[now], np.int64(self.size))
+                arguments = (*flat, *given, self.values, self.sums[now], np.int64(self.size))
                 launches.append((self.passes[now], ((self.rows,), (LANES,), arguments)))
             elif made.recording.targets:
                 targets = made.recording.targets
@@ -351,6 +403,7 @@ class CupyBackend:
 
     def bind(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array], numbers: Sequence[Array]) -> Any:
         """Bind a formula to what is kept for a weight, compiled for its device."""
+        recording.check(weight)
         device = weight.device
         key = "cupy", device.id, weight.dtype, grad.dtype
         if key not in recording.compiled:
@@ -363,6 +416,14 @@ class CupyBackend:
         if is_plain(recording):
             return Bound(passes[0], recording, grad, slots)
         return StagedBound(passes, steps, recording, weight, grad, slots, numbers)
+
+    def add_up(self, array: Array) -> Array:
+        """The sum of an array of one dimension, added in order by one thread."""
+        with array.device:
+            total = cupy.empty((), np.float64)
+            terms = array if array.flags.c_contiguous else array.copy()
+            ADD_UP((1,), (1,), (terms, np.int64(terms.size), total))
+            return total
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Launch jobs that are ready."""
@@ -381,7 +442,7 @@ def compiled(recording: Recording, dtypes: Sequence[str], compute: str) -> tuple
     stages = split(recording)
     passes = []
     for made in stages.passes:
-        own = [0.0] * (len(made.recording.scalars) - len(made.imports))
+        own = [cupy.zeros(()) if number in recording.shared else 0.0 for number in range(len(recording.scalars))]
         if made.sums:
             passes.append(summing(made, dtypes, compute))
             passes[-1].compile()

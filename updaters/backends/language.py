@@ -27,11 +27,18 @@ class Language:
     infinity: str
     nan: str
 
-    def lines(self, recording: Recording, *kinds: Kind) -> Iterator[tuple[Node, str, str]]:
-        """Each value of these kinds that is no input, in order: its node, its name and its expression."""
+    def lines(self, recording: Recording, coefficients: Sequence[str], *kinds: Kind) -> Iterator[tuple[Node, str, str]]:
+        """Each value of these kinds that is no input, in order: its node, its name and its expression.
+
+        `coefficients` are the recording's in float64; `position` is the element's.
+        """
+        first = len(recording.arrays) + len(recording.numbers)
         for number, node in enumerate(recording.nodes):
             if node.operation != "input" and node.kind in kinds:
-                yield node, f"x{number}", self.expression(node, [f"x{operand}" for operand in node.operands])
+                names = [f"x{operand}" for operand in node.operands]
+                if node.operation == "dithered":  # no float32 holds a key
+                    names[1:] = [coefficients[operand - first] for operand in node.operands[1:]]
+                yield node, f"x{number}", self.expression(node, names)
 
     def expression(self, node: Node, names: Sequence[str]) -> str:
         """One operation on values that have names."""
@@ -55,6 +62,10 @@ class Language:
                 return self.negation.format(a)
             case "where":
                 return self.select.format(*names)
+            case "rounded":
+                return f"load_{node.value}(store_{node.value}({a}))"
+            case "dithered":
+                return f"dithered_{node.value}({', '.join(names)}, position)"
             case "maximum":
                 return self.select.format(f"({a} > {b}) | ({a} != {a})", a, b)
             case "minimum":

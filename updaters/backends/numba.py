@@ -46,12 +46,14 @@ def write(recording: Recording, dtypes: Sequence[str], compute: str) -> str:
     arrays = [f"a{number}" for number in range(len(recording.arrays))]
     first_scalar = len(arrays)
     scalars = [f"c{number}" for number in range(len(recording.scalars))]
-    halves = [name for name in HALVES if name in dtypes]
+    halves = [name for name in HALVES if name in dtypes or _makes(recording, "rounded", name)]
+    dithers = [name for name in HALVES if _makes(recording, "dithered", name)]
     lines = [
         "from math import inf, nan, sqrt",
         "from numba import float32, float64, intp",
         *["from numpy import empty"] * bool(recording.sums),
         *(f"from updaters.backends.halves import load_{name}, store_{name}" for name in halves),
+        *(f"from updaters.backends.halves import dithered_{name}" for name in dithers),
         "",
         "",
         f"def kernel({', '.join([*arrays, 'low', 'high', *scalars, *['sums'] * bool(recording.sums)])}):",
@@ -67,13 +69,13 @@ def write(recording: Recording, dtypes: Sequence[str], compute: str) -> str:
     if any(node.operation == "sign" for node in recording.nodes):
         lines += [f"    zero = {compute}(0.0)", f"    one = {compute}(1.0)"]
     lines += [f"    x{first_scalar + number} = {compute}({scalar})" for number, scalar in enumerate(scalars)]
-    for node, name, expression in PYTHON.lines(recording, "scalar", "truth"):
+    for node, name, expression in PYTHON.lines(recording, scalars, "scalar", "truth"):
         lines.append(f"    {name} = {f'{compute}({expression})' if node.operation == 'constant' else expression}")
-    body = []
+    body = [f"position = {'row' if recording.sums else 'low'} + i"] * bool(dithers)
     for number, (array, dtype) in enumerate(zip(arrays, dtypes, strict=True)):
         element = f"load_{dtype}({array}[i])" if dtype in HALVES else f"{array}[i]"
         body.append(f"x{number} = {compute}({element})")
-    body += [f"{name} = {expression}" for _, name, expression in PYTHON.lines(recording, "array", "mask")]
+    body += [f"{name} = {expression}" for _, name, expression in PYTHON.lines(recording, scalars, "array", "mask")]
     for output, target in zip(recording.outputs, recording.targets, strict=True):
         new = f"store_{dtypes[target]}(x{output})" if dtypes[target] in HALVES else f"x{output}"
         body.append(f"{arrays[target]}[i] = {new}")
@@ -104,6 +106,10 @@ def write(recording: Recording, dtypes: Sequence[str], compute: str) -> str:
     lines += ["            half //= 2"]
     lines += [f"        sums[start // {CHUNK}, {number}] = {name}[0]" for number, name in enumerate(names)]
     return "\n".join([*lines, "    return False", ""])
+
+
+def _makes(recording: Recording, operation: str, dtype: str) -> bool:
+    return any(node.operation == operation and node.value == dtype for node in recording.nodes)
 
 
 @cache
@@ -259,6 +265,8 @@ class NumbaBackend(plain.NumpyBackend):
         if numba.config.DISABLE_JIT:
             return None
         if not all(dtype.isnative for dtype in dtypes) or ("float16" in names and not has_float16()):
+            return None
+        if _makes(recording, "rounded", "float16") and not has_float16():
             return None
         compute = compute_dtype(dtypes[0])
         assert compute is not None

@@ -14,7 +14,7 @@ import numpy as np
 from updaters.arrays import as_reals, compute_dtype, flat, memory_order, real_dtype
 from updaters.backends.stages import CHUNK, LANES, StagedBound, StagedJob, is_plain
 from updaters.backends.threads import crew
-from updaters.backends.trace import Node, Recording
+from updaters.backends.trace import ROUNDINGS, Node, Recording
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Order: TypeAlias = Literal["C", "F"]
@@ -24,6 +24,9 @@ BLOCK = CHUNK
 
 PARALLEL = 4 * BLOCK
 """Elements from which one weight is worth a hand-off to other threads."""
+
+GOLDEN = 0x9E3779B97F4A7C15
+"""What splitmix64 goes on by: 2**64 divided by the golden ratio."""
 
 SMALL = 8_192
 """Up to here the plain formula is quicker, since what it allocates is still in the cache when it is freed."""
@@ -38,16 +41,20 @@ class Plan:
         run: `run(dtype, arrays, coefficients, buffers)`, which replaces the weight and the slots of a block, and gives
             its sums.
         buffers: how many buffers of the compute dtype it needs, and how many of booleans.
+        positioned: whether it also takes the coefficients as they were given, and where the block begins.
     """
 
     source: str
     run: Callable[..., Sequence[float]]
     buffers: tuple[int, int]
+    positioned: bool
 
 
 def plan(recording: Recording) -> Plan:
     """Give each value of a recording the first buffer that is free by then, an array's new value the array itself."""
     nodes, targets, count = list(recording.nodes), recording.targets, len(recording.arrays)
+    first = count + len(recording.numbers)
+    positioned = any(node.operation == "dithered" for node in nodes)
     outputs = list(recording.outputs)
     for place, target in enumerate(targets):
         if outputs[place] < count and outputs[place] != target:  # another array's old value: put it aside first
@@ -73,7 +80,7 @@ def plan(recording: Recording) -> Plan:
             names[number] = f"x{number}"
             scalar_lines.append(f"x{number} = np.{node.operation}({', '.join(operands)})")
             continue
-        twice = node.operation == "where"  # its two copies need their operands to outlive the first
+        twice = node.operation == "where" or node.operation in ROUNDINGS  # what is written first is read again
         ending = [n for n in dict.fromkeys(node.operands) if last_use[n] == number and names[n][0] in "tm"]
         if not twice:
             for operand in ending:
@@ -87,8 +94,14 @@ def plan(recording: Recording) -> Plan:
             names[number] = f"{'tm'[node.kind == 'mask']}{made[node.kind]}"
             made[node.kind] += 1
         if twice:
-            block_lines.append(f"np.copyto({names[number]}, {operands[2]})")
-            block_lines.append(f"np.copyto({names[number]}, {operands[1]}, where={operands[0]})")
+            if node.operation == "where":
+                block_lines.append(f"np.copyto({names[number]}, {operands[2]})")
+                block_lines.append(f"np.copyto({names[number]}, {operands[1]}, where={operands[0]})")
+            else:
+                key = "".join(f"given[{operand - first}], " for operand in node.operands[1:])
+                block_lines.append(
+                    f"{node.operation}({operands[0]}, {key}{node.value!r}, {'start, ' * bool(key)}{names[number]})"
+                )
             for operand in ending:
                 free[nodes[operand].kind].append(names[operand])
         else:
@@ -107,10 +120,20 @@ def plan(recording: Recording) -> Plan:
         ("buffers", [f"t{n}" for n in range(made["array"])] + [f"m{n}" for n in range(made["mask"])]),
     ]
     lines = [f"{', '.join(targets)}, = {source}" for source, targets in unpack if targets]
-    source = "\n    ".join(["def run(dtype, arrays, coefficients, buffers):", *lines, *scalar_lines, *block_lines]) + "\n"
-    namespace: dict[str, Any] = {"np": np, "total": total, "peak": peak}
+    source = (
+        "\n    ".join(
+            [
+                f"def run(dtype, arrays, coefficients, buffers{', given, start' * positioned}):",
+                *lines,
+                *scalar_lines,
+                *block_lines,
+            ]
+        )
+        + "\n"
+    )
+    namespace: dict[str, Any] = {"np": np, "total": total, "peak": peak, "rounded": rounded, "dithered": dithered}
     exec(compile(source, f"<{recording.name} as ufuncs>", "exec"), namespace)
-    return Plan(source, namespace["run"], (made["array"], made["mask"]))
+    return Plan(source, namespace["run"], (made["array"], made["mask"]), positioned)
 
 
 def order_of(weight: Array, slots: Sequence[Array]) -> Order:
@@ -128,6 +151,11 @@ class Buffers(threading.local):
     def wide(self) -> Array:
         """One for sums, in float64."""
         return np.empty(BLOCK)
+
+    @cached_property
+    def steps(self) -> Array:
+        """How far splitmix64 has come after each element of a block."""
+        return np.arange(1, BLOCK + 1, dtype=np.uint64) * np.uint64(GOLDEN)
 
     def get(self, dtype: np.dtype[Any], count: int) -> list[Array]:
         kept = self.kept.setdefault(dtype, [])
@@ -159,6 +187,43 @@ def total(a: Array, b: Array | None = None) -> np.float64:
 def peak(a: Array) -> Any:
     """The largest element of a chunk of magnitudes, NaN where there is one, 0 where there are none."""
     return np.maximum.reduce(a, initial=0)
+
+
+def rounded(x: Array, name: str, out: Array) -> None:
+    """The halves of a dtype nearest to float32 numbers, ties to even."""
+    if name == "float16":
+        np.copyto(out, np.asarray(x).astype(np.float16))
+        return
+    np.copyto(out, x)
+    bits = out.view(np.uint32)
+    bits += ((bits >> 16) & 1) + 0x7FFF
+    bits &= 0xFFFF0000
+    np.copyto(out, x, where=np.isnan(x))
+
+
+def dithered(x: Array, low: float, high: float, name: str, start: int, out: Array) -> None:
+    """Of the two halves of a dtype beside each float32 number one by chance, which a key and the number's place make."""
+    chance, shifted = (buffer[: out.size] for buffer in _BUFFERS.get(np.dtype(np.uint64), 2))
+    begin = ((int(high) << 32 | int(low)) + start * GOLDEN) % 2**64
+    np.add(_BUFFERS.steps[: out.size], np.uint64(begin), out=chance)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        chance ^= np.right_shift(chance, np.uint64(shift), out=shifted)
+        chance *= np.uint64(factor)
+    bits = out.view(np.uint32)
+    if name == "bfloat16":
+        np.copyto(out, x)
+        np.add(bits, np.right_shift(chance, np.uint64(48), out=chance), out=bits, casting="unsafe")
+        bits &= 0xFFFF0000
+    else:
+        np.absolute(x, out=out)
+        least = np.float32(2.0**-14)  # below it, float16 are as far apart as they are just above
+        small = out < least
+        np.add(out, least, out=out, where=small)
+        np.add(bits, np.right_shift(chance, np.uint64(51), out=chance), out=bits, casting="unsafe")
+        bits &= 0xFFFFE000
+        np.subtract(out, least, out=out, where=small)
+        np.copysign(out, x, out=out)
+    np.copyto(out, x, where=~np.isfinite(x))
 
 
 class Bound:
@@ -224,10 +289,13 @@ class Job:
                 return
             floats, masks = plan.buffers
             buffers = _BUFFERS.get(self.bound.dtype, floats) + _BUFFERS.get(np.dtype(bool), masks)
+            start = low
             for number, block in enumerate(self.blocks(low, high), low // BLOCK):
                 size = block[0].size
                 of_block = buffers if size == BLOCK else [buffer[:size] for buffer in buffers]
-                sums = plan.run(dtype, block, coefficients, of_block)
+                place = (self.coefficients, start) if plan.positioned else ()
+                sums = plan.run(dtype, block, coefficients, of_block, *place)
+                start += size
                 if self.sums is not None:
                     self.sums[number] = sums
 
@@ -245,6 +313,7 @@ class Job:
             op_flags=[["readwrite" if place in targets else "readonly"] for place in range(len(self.arrays))],
             op_dtypes=[self.bound.dtype] * len(self.arrays),
             casting="same_kind",
+            order=(memory_order(self.arrays) or "C") if self.bound.plan.positioned else "K",
             buffersize=BLOCK,
         ) as blocks:
             yield from blocks
@@ -275,6 +344,7 @@ class NumpyBackend:
 
     def bind(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array], numbers: Sequence[Array]) -> Any:
         """Bind a formula to what is kept for a weight, written out and compiled."""
+        recording.check(weight)
         if is_plain(recording):
             return self.bind_pass(recording, weight, grad, slots)
         return StagedBound(self.bind_pass, recording, weight, grad, slots, numbers)
@@ -282,6 +352,12 @@ class NumpyBackend:
     def bind_pass(self, recording: Recording, weight: Array, grad: Array, slots: Sequence[Array]) -> Any:
         """Bind what is done in one pass over the elements."""
         return Bound(recording, weight.dtype, grad.dtype, slots, order_of(weight, slots))
+
+    def add_up(self, array: Array) -> np.float64:
+        """The sum of an array of one dimension, added in order."""
+        with np.errstate(all="ignore"):
+            total: np.float64 = np.add.accumulate(array)[-1] if array.size else np.float64(0)
+        return total
 
     def run(self, jobs: Sequence[Any]) -> None:
         """Run jobs that are ready."""

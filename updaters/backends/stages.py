@@ -148,6 +148,7 @@ def _pass(recording: Recording, level: Sequence[int], written: dict[int, int], n
         kept=(),
         plain=False,
         function=recording.function,
+        shared=recording.shared,
         sums=tuple(attrs.evolve(nodes[n], operands=tuple(place[operand] for operand in nodes[n].operands)) for n in sums),
     )
     return Pass(part, tuple(imports), tuple(sums)), late

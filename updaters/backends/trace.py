@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from updaters.arrays import HALVES, compute_dtype
 from updaters.formula import Formula
 
 Kind: TypeAlias = Literal["array", "mask", "scalar", "truth", "number", "fact"]
@@ -26,7 +27,7 @@ class Node:
     operation: str
     operands: tuple[int, ...] = ()
     kind: Kind = "array"
-    value: str = ""  # an input's place, a constant's float.hex: -0.0 and NaN too are themselves there
+    value: str = ""  # an input's place, a dtype, a constant's float.hex: -0.0 and NaN too are themselves there
 
 
 ARITHMETIC = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
@@ -36,6 +37,8 @@ COMPARISONS = {
 LOGIC = {"logical_and": "&", "logical_or": "|"}
 SUMS = {"sum", "dot", "peak"}
 """What is made of all elements: their sum, the sum of products of two, the largest of magnitudes, 0 where there are none."""
+ROUNDINGS = {"rounded", "dithered"}
+"""Of a float32 to a half of the node's dtype: to the nearest, or by chance, with a key of two coefficients, to one beside it."""
 FUNCTIONS = {"negative", "sqrt", "absolute", "sign", "maximum", "minimum"}
 ALIASES = {
     "true_divide": "divide",
@@ -202,6 +205,49 @@ class Value(NDArrayOperatorsMixin):
         )
 
 
+def rounded(x: Any, dtype: str) -> Any:
+    """A value as float16 or bfloat16 holds it: the nearest, or the even one of two; beyond their range infinite.
+
+    Raises:
+        TypeError: no formula is being recorded.
+    """
+    return _rounding("rounded", dtype, x)
+
+
+def dithered(x: Any, low: Any, high: Any, dtype: str) -> Any:
+    """A value as one of the two numbers of float16 or bfloat16 beside it, the nearer the likelier; one of them as it is.
+
+    The expectation is the value itself. The key and an element's place in the array make the choice: the place in memory
+    where all arrays of an update lie densely in one order, and else the place in C order. The value must be within the
+    dtype's range, or infinite, or NaN.
+
+    Args:
+        x: the value.
+        low: a coefficient, the lower 32 bits of the key.
+        high: a coefficient, the upper 32 bits.
+        dtype: the dtype's name.
+
+    Raises:
+        TypeError: no formula is being recorded, or a part of the key is no coefficient.
+    """
+    return _rounding("dithered", dtype, x, low, high)
+
+
+def _rounding(operation: str, dtype: str, x: object, *key: object) -> Value:
+    if not isinstance(x, Value):
+        raise TypeError(f"{operation} takes values of a formula that is being recorded, got {x!r}")
+    tape = x.tape
+    if dtype not in HALVES:
+        raise TypeError(f"{tape.name}.formula: {operation} takes {' or '.join(HALVES)}, got {dtype!r}")
+    if x.node.kind in TRUTHS:
+        raise TypeError(f"{tape.name}.formula: {operation} takes numbers; turn a comparison into one with numpy.where")
+    places = [tape.take(part) for part in key]
+    if any((part.node.operation, part.node.kind) != ("input", "scalar") for part in places):
+        raise TypeError(f"{tape.name}.formula: {operation} takes a key of two coefficients, as they are given")
+    tape.plain = False
+    return tape.put(Node(operation, (x.number, *(part.number for part in places)), "array", dtype))
+
+
 @attrs.frozen(eq=False)
 class Recording:
     """A formula's operations in order, and which of them are the new weight, slots and numbers.
@@ -217,6 +263,7 @@ class Recording:
         outputs: for each of these, the number of the node that replaces it.
         kept: for each of `numbers`, the number of the node that replaces it.
         sums: the nodes of SUMS that a pass works out besides; their operands are among `nodes`.
+        shared: the places among `scalars` of those that are arrays on the weight's device for CuPy.
         plain: whether the plain function on NumPy arrays computes the very same.
         function: the plain function.
         compiled: what backends have made of the recording, under keys of their own.
@@ -233,7 +280,19 @@ class Recording:
     plain: bool
     function: Callable[..., Any]
     sums: tuple[Node, ...] = ()
+    shared: tuple[int, ...] = ()
     compiled: dict[Any, Any] = attrs.field(factory=dict, repr=False)
+
+    def check(self, weight: Any) -> None:
+        """Raise unless the recording can be run for a weight.
+
+        Raises:
+            TypeError: it rounds, and the arithmetic is not that of real numbers in float32.
+        """
+        if weight.dtype.kind == "c" or compute_dtype(weight.dtype) != np.float32:
+            for node in self.nodes:
+                if node.operation in ROUNDINGS:
+                    raise TypeError(f"{self.name}.formula rounds to {node.value}, expected a weight of this, got {weight.dtype}")
 
     def written(self, weight: Any, slots: Sequence[Any]) -> list[Any]:
         """Those of a weight and its slots that are replaced."""
@@ -274,6 +333,7 @@ def record(formula: Formula) -> Recording:
     recording = Recording(
         formula.name, arrays, formula.numbers, scalars, nodes, tuple(new), tuple(place[number] for number in new.values()),
         tuple(place[number] for number in kept), tape.plain, formula.function,
+        shared=formula.shared,
     )  # fmt: skip
     # One array's old value as another's new one would be overwritten before it is read.
     moved = any(output < len(arrays) for output in recording.outputs)
@@ -294,11 +354,3 @@ def prune(nodes: Sequence[Node], wanted: Iterable[int]) -> tuple[tuple[Node, ...
     return tuple(
         attrs.evolve(nodes[number], operands=tuple(place[operand] for operand in nodes[number].operands)) for number in place
     ), place
-
-
-def rounded(x: Any, dtype: str) -> Any:
-    raise NotImplementedError
-
-
-def dithered(x: Any, low: Any, high: Any, dtype: str) -> Any:
-    raise NotImplementedError
