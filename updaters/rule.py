@@ -244,8 +244,12 @@ class Rule:
             apply = Section.of(own, begin, before, after, shared=shared)
         gather = None
         if accumulates:
-            averages = averaging(policy) if policy.average is not None and policy.average.every_call else []
-            gather = Section.of(NOTHING, [], [*unscaling(optimizer, policy), ADD], averages)
+            gathering = [*unscaling(optimizer, policy), ADD]
+            if policy.average is not None and policy.average.every_call:
+                keep = [into_master(half)] if mastered and half else []
+                gather = Section.of(NOTHING, begin, gathering, [*averaging(policy), *keep])
+            else:
+                gather = Section.of(NOTHING, [], gathering)
         kept = {
             **({"accumulated": 0.0} if accumulates else {}),
             **({"master": "w"} if mastered else {}),
