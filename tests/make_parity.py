@@ -69,10 +69,10 @@ and that an update that is skipped counts for nothing. Averages are compared as 
 
 On purpose t counts a weight's own updates, so that a weight that is trained later gets a bias correction of its own; Keras counts
 for all weights together, and averages those without a gradient too. A gradient that is None adds nothing to a mean, and what was
-accumulated before is applied; in Keras, where that is the last of the calls, it is lost. Gradients whose norm is infinite
-or NaN are as they are under `global_clipnorm`, all NaN in Keras. `LossScaleOptimizer` looks at the mean of accumulated gradients,
-and skips all of it, where Keras skips a call. A pattern of `exclude_from_weight_decay` is searched for in the whole index, and in
-the last part of a path there.
+accumulated before it is applied; a weight that has none in the last of the calls is not updated there. Gradients whose norm is
+infinite or NaN are as they are under `global_clipnorm`, all NaN in Keras. `LossScaleOptimizer` looks at the mean of accumulated
+gradients, and skips all of it, where Keras skips a call; its scale stays within float32's range. A pattern of
+`exclude_from_weight_decay` is searched for in the whole index, and in the last part of a path there.
 """,
     "mxnet_jl": """\
 Equal: gradients over `state.batch_size`, then the clip, then the l2 decay, which is on unless it is 0; the place of every

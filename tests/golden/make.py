@@ -440,6 +440,7 @@ def run_keras(run: Run, data: Inputs) -> dict[str, Array]:
     os.environ.setdefault("KERAS_BACKEND", "jax")
     os.environ.setdefault("JAX_ENABLE_X64", "1")
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    import jax
     import keras
 
     keras.config.set_floatx("float64")
@@ -469,16 +470,16 @@ def run_keras(run: Run, data: Inputs) -> dict[str, Array]:
     optimizer = keras.optimizers.LossScaleOptimizer(inner, **run.scaled) if run.scaled else inner
     optimizer.build(variables)
 
+    stateless = jax.jit(optimizer.stateless_apply)
+
     def call(grads: list[Any]) -> None:
-        if not run.scaled:
+        if not (run.scaled or inner.gradient_accumulation_steps):
             optimizer.apply(grads, variables)
             return
-        # Its `apply` decides by a traced condition, in which JAX's variables cannot be assigned.
-        everything = [*variables, *optimizer.variables]
-        weights, kept = optimizer.stateless_apply(
-            [one.value for one in optimizer.variables], grads, [one.value for one in variables]
-        )
-        for variable, value in zip(everything, [*weights, *kept], strict=True):
+        # `apply` decides by a traced condition, which is compiled at each call, and in which variables cannot be assigned.
+        kept = optimizer.variables
+        weights, values = stateless([one.value for one in kept], grads, [one.value for one in variables])
+        for variable, value in zip([*variables, *kept], [*weights, *values], strict=True):
             variable.assign(value)
 
     def row(some: list[Any]) -> Array:
