@@ -140,9 +140,9 @@ there: list[up.Updater] = [
 ]
 summed_up: dict[str, float] = openseq2seq.summaries_of(there[0], ["loss_scale"])
 carried: up.Updater = up.get_updater(up.SGD(0.1, policy=policy), loss_scale=128, stochastic_rounding=None, report=True)
-carried.step([None, np.ones(3)], [np.zeros(3), np.zeros(3)])
-carried.flush([np.zeros(3), np.zeros(3)])
 carried.overrides = {1: up.FROZEN}
+carried.step([np.ones(3), None], [np.zeros(3), np.zeros(3)])
+carried.flush([np.zeros(3), np.zeros(3)])
 carried.reports = False
 report: up.Report = carried.report()
 numbers: dict[str, float] = report.as_dict()
