@@ -328,7 +328,6 @@ ONE_SIDED = "SGD.clip_grad_max_norm goes with clip_grad_norm_type, without which
         (lambda: oneflow.GradScaler(0.5), ValueError, "GradScaler.min_scale must be at most init_scale, got 1.0 and 0.5"),
         (lambda: oneflow.StaticGradScaler(0), ValueError, "StaticGradScaler.scale_factor must be in (0, inf), got 0"),
     ],
-    ids=str,
 )  # fmt: skip
 def test_what_is_refused_and_how(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
