@@ -110,6 +110,7 @@ COMPAT: list[Any] = [
     keras.schedules.PiecewiseConstantDecay([2, 6.5], [0.1, 0.2, 1]),
     keras.schedules.PolynomialDecay(0.1, 20, 0.0, 2, True, name="mine"),
     openseq2seq.AutomaticLossScaler("LogMax", {"log_max": 15.5, "beta1": 1 / 3}).scaler,
+    openseq2seq.rules.RMSProp(Exp(0.1), momentum=0.9, centered=True),
     tensorlayerx.SGD(0.1, weight_decay=Exp(0.1), grad_clip=tensorlayerx.ClipByGlobalNorm(5.0)),
 ]
 CLIPS = [
@@ -336,7 +337,7 @@ compat.RatePlateau compat.keras.MuonOfPaths compat.keras.schedules.CosineDecay
 compat.keras.schedules.CosineDecayRestarts compat.keras.schedules.ExponentialDecay compat.keras.schedules.InverseTimeDecay
 compat.keras.schedules.LinearCosineDecay compat.keras.schedules.NoisyLinearCosineDecay
 compat.keras.schedules.PiecewiseConstantDecay compat.keras.schedules.PolynomialDecay
-compat.openseq2seq.loss_scaling.LogMaxOfPower compat.tensorlayerx.AddDecay
+compat.openseq2seq.loss_scaling.LogMaxOfPower compat.openseq2seq.rules.RMSPropOfOnes compat.tensorlayerx.AddDecay
 compat.tensorlayerx.lr.PlateauOfFrozenBest compat.torch.AdafactorOfDtype compat.torch.DelayedASGD compat.torch.RpropOfFirstRate
 compat.torch.lr_scheduler.PerCycle compat.torch.lr_scheduler.RateAndMomentum
 """

@@ -398,6 +398,22 @@ def test_not_even_a_first_update_waits_for_the_gpu(cupy: Any, rule: str) -> None
             assert "of slots" in repr(update)
 
 
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_step_without_a_decision_does_not_wait(cupy: Any, name: str) -> None:
+    cupyx = pytest.importorskip("cupyx")
+    if not hasattr(cupyx, "allow_synchronize"):
+        pytest.skip("this CuPy can no longer forbid synchronization")
+    _, (matrix, vector) = arrays(cupy, (8, 5), 10, 2)
+    _, grads = arrays(cupy, (8, 5), 11, 2)
+    update = up.get_updater(up.AdamW(0.1), **POLICIES[name])
+    weights = {"matrix": matrix, "vector": vector}
+    for attempt in range(3):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "cupyx.allow_synchronize", UserWarning)
+            with cupyx.allow_synchronize(attempt == 0):  # what picks some rows of a table is sent to the device once
+                update.step(dict(zip(weights, grads, strict=True)), weights)
+
+
 # Memory.
 
 
