@@ -71,7 +71,7 @@ def test_groups_clips_and_scaler_give_pytorchs_weights(case: dict[str, Any], bac
         update.step({name: grad * update.loss_scale for name, grad in grads.items()}, weights)
         for name, expected in case["weights"].get(str(k + 1), {}).items():
             difference = np.abs(numbers(weights[name]) - expected) / (1 + np.abs(expected))
-            assert difference.max() <= 1e-12, (name, k + 1)
+            assert difference.max() <= 1e-14, (name, k + 1)
     for name in {*NAMES} - case["weights"][str(UPDATES)].keys():
         np.testing.assert_array_equal(weights[name], INPUTS[f"start/{name}"])
         assert name not in update.slots
