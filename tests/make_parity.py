@@ -62,7 +62,7 @@ Equal: the order of `maximize`, l2 decay and rule; both decays; the place of eve
 follows 2.13. `LBFGS` and `SparseAdam` are not there.
 
 Groups of parameters, added and changed in mid-run, `clip_grad_norm_` of the orders 0.5, 1, 2, 3 and inf, complex gradients among
-them, `clip_grad_value_` and `GradScaler`, with its skipped steps, give PyTorch's weights to 1e-12; these are stored in
+them, `clip_grad_value_` and `GradScaler`, with its skipped steps, give PyTorch's weights to 1e-14; these are stored in
 `tests/golden/torch_groups.json`. On purpose a group has patterns or indices of weights, and the first that has a weight counts,
 where two are an error there; an argument that PyTorch does not know is an error, where it is kept unread there; what
 `error_if_nonfinite=True` does is the updater's `nonfinite="raise"`, and without it gradients of a norm that is infinite or NaN
