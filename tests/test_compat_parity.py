@@ -7,17 +7,13 @@ import pytest
 
 import updaters as up
 from tests.golden import Case
-from tests.make_parity import PAGE, errors_of, is_current, page
-from tests.parity import COMPARED, GOLDEN, MODULES, NOT_YET, Compared, golden_error, oracle_error
+from tests.make_parity import PAGE, errors_of, functions, is_current, page
+from tests.parity import COMPARED, GOLDEN, MODULES, Compared, golden_error, oracle_error
 
 
 @pytest.mark.parametrize(("system", "case"), GOLDEN, ids=repr)
 def test_weights_are_those_that_the_system_gave(system: str, case: Case) -> None:
     assert golden_error(system, case) <= case.tolerance, case.reason
-
-
-def test_the_cases_that_cannot_be_asked_for_are_those_that_exclude_weights_from_decay() -> None:
-    assert [(system, case.rule) for system, case in NOT_YET] == [("keras", "SGD"), ("keras", "AdamW"), ("keras", "Muon")]
 
 
 @pytest.mark.parametrize("compared", COMPARED, ids=repr)
@@ -27,9 +23,7 @@ def test_weights_are_those_of_plain_python(compared: Compared) -> None:
 
 def test_every_function_is_compared() -> None:
     compared = {(system, case.rule) for system, case in GOLDEN} | {(row.system, row.name) for row in COMPARED}
-    clips = {("tensorlayerx", name) for name in ("ClipGradByValue", "ClipGradByNorm", "ClipByGlobalNorm")}
-    schedulers = {("mxnet_jl", "LearningRate"), ("mxnet_jl", "Momentum")}
-    assert compared | clips | schedulers == {(system, name) for system, module in MODULES.items() for name in module.__all__}
+    assert compared == {(system, name) for system in MODULES for name in functions(system)}
 
 
 def test_the_page_says_what_is_measured() -> None:

@@ -110,6 +110,8 @@ COMPAT: list[Any] = [
     keras.schedules.PiecewiseConstantDecay([2, 6.5], [0.1, 0.2, 1]),
     keras.schedules.PolynomialDecay(0.1, 20, 0.0, 2, True, name="mine"),
     openseq2seq.AutomaticLossScaler("LogMax", {"log_max": 15.5, "beta1": 1 / 3}).scaler,
+    openseq2seq.rules.RMSProp(Exp(0.1), momentum=0.9, centered=True),
+    tensorlayerx.SGD(0.1, weight_decay=Exp(0.1), grad_clip=tensorlayerx.ClipByGlobalNorm(5.0)),
 ]
 CLIPS = [
     transforms.ClipByValue(-0.1, 0.3),
@@ -335,7 +337,7 @@ compat.RatePlateau compat.keras.MuonOfPaths compat.keras.schedules.CosineDecay
 compat.keras.schedules.CosineDecayRestarts compat.keras.schedules.ExponentialDecay compat.keras.schedules.InverseTimeDecay
 compat.keras.schedules.LinearCosineDecay compat.keras.schedules.NoisyLinearCosineDecay
 compat.keras.schedules.PiecewiseConstantDecay compat.keras.schedules.PolynomialDecay
-compat.openseq2seq.loss_scaling.LogMaxOfPower
+compat.openseq2seq.loss_scaling.LogMaxOfPower compat.openseq2seq.rules.RMSPropOfOnes compat.tensorlayerx.AddDecay
 compat.tensorlayerx.lr.PlateauOfFrozenBest compat.torch.AdafactorOfDtype compat.torch.DelayedASGD compat.torch.RpropOfFirstRate
 compat.torch.lr_scheduler.PerCycle compat.torch.lr_scheduler.RateAndMomentum
 """
@@ -718,7 +720,6 @@ def unregistered(state: object) -> float:
         (up.get_updater(up.SGD(0.1)), TypeError, f"config must be an optimizer, a schedule, a transform, a loss scale or a policy, got {up.get_updater(up.SGD(0.1))!r}, which has one: give its `optimizer`"),
         ((Fixed(0.1),), TypeError, "config must be an optimizer, a schedule, a transform, a loss scale or a policy, got (Fixed(0.1),)"),
         (None, TypeError, "config must be an optimizer, a schedule, a transform, a loss scale or a policy, got None"),
-        (tensorlayerx.ClipByGlobalNorm(5), TypeError, "config must be of a registered class, got ClipByGlobalNorm(clip_norm=5.0); give ClipByGlobalNorm a name with updaters.register"),
         (Sign(math.nan), ValueError, "config.scale must be finite, got nan"),
         (Sign(np.float32("inf")), ValueError, "config.scale must be finite, got np.float32(inf)"),
         (up.SGD(policy=up.Policy(overrides={"w": {"clip": [Sign()]}})), TypeError, "config.policy.overrides[0].settings.clip must be a tuple, as which it would come back, got [Sign(scale=1.0)]"),

@@ -56,9 +56,10 @@ def run(cupy: Any, rule: up.Optimizer, dtype: Any, on_device: bool, policy: dict
     """The weights and slots after some steps, on the host, with the updater and how often each step waited."""
     rng = np.random.default_rng(0)
     complex_ = np.dtype(dtype).kind == "c"
-    draw = lambda shape: (
-        (rng.standard_normal(shape) + 1j * complex_ * rng.standard_normal(shape)) if complex_ else rng.standard_normal(shape)
-    )  # noqa: E731
+
+    def draw(shape: tuple[int, ...]) -> Any:
+        return rng.standard_normal(shape) + (1j * rng.standard_normal(shape) if complex_ else 0)
+
     hosts = {name: np.asarray(draw(shape)).astype(dtype) for name, shape in SHAPES.items()}
     weights = {name: put(cupy, host) if on_device else host for name, host in hosts.items()}
     update = up.get_updater(rule, backend="cupy" if on_device else "numpy", **policy)

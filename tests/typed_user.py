@@ -130,11 +130,19 @@ def halving(state: up.OptimizationState) -> float:
 
 half: float = halving(up.OptimizationState(epoch=1))
 adam: up.Adam = torch.Adam(torch.lr_scheduler.StepLR(0.1, 30))
+adamw: up.AdamW = torch.AdamW([{"params": ["*.bias", 0], "weight_decay": 0.0}, {"params": "*"}], lr=1e-3)
 lamb: up.LAMB = oneflow.LAMB(lr=0.1)
+mixed: up.SGD = openseq2seq.MixedPrecisionOptimizerWrapper(up.SGD(rate), 128.0)
+there: list[up.Updater] = [
+    openseq2seq.optimize_loss(mixed, clip_gradients=1.0, summaries=["loss_scale"]),
+    openseq2seq.optimize_loss("Adam", {"beta1": 0.8}, lambda step: 0.1 / (1 + step), iter_size=2),
+    openseq2seq.optimize_loss(up.Lion, None, openseq2seq.lr_policies.fixed_lr(0.1), dtype="mixed", loss_scaling="Backoff"),
+]
+summed_up: dict[str, float] = openseq2seq.summaries_of(there[0], ["loss_scale"])
 carried: up.Updater = up.get_updater(up.SGD(0.1, policy=policy), loss_scale=128, stochastic_rounding=None, report=True)
-carried.step([None, np.ones(3)], [np.zeros(3), np.zeros(3)])
-carried.flush([np.zeros(3), np.zeros(3)])
 carried.overrides = {1: up.FROZEN}
+carried.step([np.ones(3), None], [np.zeros(3), np.zeros(3)])
+carried.flush([np.zeros(3), np.zeros(3)])
 carried.reports = False
 report: up.Report = carried.report()
 numbers: dict[str, float] = report.as_dict()
@@ -143,8 +151,8 @@ if TYPE_CHECKING:
     up.get_updater(up.SGD(), nonfinite="stop")  # type: ignore[arg-type]
     up.Average(keep="0.9")  # type: ignore[arg-type]
     torch.lr_scheduler.StepLR("0.1", 30)  # type: ignore[arg-type]
-    torch.Adam(betas=0.9)  # type: ignore[arg-type]  # functions keep the types of their arguments
-    oneflow.Adam([np.ones(3)])  # type: ignore[arg-type]
+    torch.Adam(betas=0.9)  # type: ignore[call-overload]  # functions keep the types of their arguments
+    oneflow.Adam([np.ones(3)])  # type: ignore[list-item]
     tensorlayerx.Adam(learning_rate=0.1)  # type: ignore[call-arg]
 
 state = up.OptimizationState(batch_size=2, epoch=0, batch=0, iteration=0)

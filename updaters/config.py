@@ -223,7 +223,7 @@ RESERVED = ("learning_rate.", "momentum.", "transforms.", "loss_scale.", "policy
 
 @cache
 def _compat() -> dict[str, type]:
-    """The optimizers, schedules and loss scales that are classes of `updaters.compat`, by their modules' names.
+    """The optimizers, schedules, transforms and loss scales that are classes of `updaters.compat`, by their modules' names.
 
     All modules there are imported, so that no part of a config ever is part of an import.
     """
@@ -231,7 +231,8 @@ def _compat() -> dict[str, type]:
     modules = [importlib.import_module(found.name) for found in pkgutil.walk_packages(root.__path__, f"{root.__name__}.")]
     kinds = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
     ours = {kind for kind in kinds if kind.__module__ in {module.__name__ for module in modules} and attrs.has(kind)}
-    return {_compat_name(kind): kind for kind in ours if issubclass(kind, (Optimizer, LearningRateScheduler, loss_scale.LogMax))}
+    taken = (Optimizer, LearningRateScheduler, loss_scale.LogMax)
+    return {_compat_name(kind): kind for kind in ours if issubclass(kind, taken) or hasattr(kind, "apply")}
 
 
 def _compat_name(kind: type) -> str:

@@ -16,7 +16,7 @@ from updaters.weight_state import Index
 
 DECIDING = ("finite", "peak", "total", "huge")
 COLUMNS = (*DECIDING, "gradient", "clipped", "weight", "update")
-"""What a table has of a weight, as far as it is measured: `order.py` says what they are. Those that decide come first."""
+"""What a table has of a weight, as far as it is measured; `order.py` says what. What decides about a step comes first."""
 
 ROWS = 256
 """The weights of a block. A block stays where it is once it is made, since kernels write to it."""

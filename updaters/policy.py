@@ -40,7 +40,7 @@ class Override:
 
     Attributes:
         pattern: a glob, a regular expression, or an index.
-        settings: hyperparameters by name, with `lr_scale` and `clip`; another optimizer; or `FROZEN`.
+        settings: hyperparameters by name, with `lr_scale`, `clip` and `clip_with`; another optimizer; or `FROZEN`.
     """
 
     pattern: Pattern

@@ -42,8 +42,8 @@ from updaters.order import (
 )
 from updaters.policy import Policy
 
-APART = Formula("gradient", lambda w, g, gradient: (w, g), ("_gradient",), (), ())
-"""The weight and the gradient side by side, for a rule of whole arrays."""
+APART = Formula("gradient", lambda w, g, gradient: (w, g), ("the gradient",), (), ())
+"""The weight and the gradient side by side, for a rule of whole arrays; no slot of a rule has such a name."""
 
 
 @attrs.frozen(eq=False)
@@ -266,7 +266,7 @@ class Rule:
                 f"{name} keeps {', '.join(map(repr, sorted(taken)))} itself, a name that the updater needs for its own"
             )
         sections = [section for section in (apply, store, measure, prepare) if section is not None]
-        measures = any(len(section.formula.numbers) > len(own.numbers) * (section is apply) for section in sections)
+        measures = of_moduli or any(len(section.formula.numbers) > len(own.numbers) * (section is apply) for section in sections)
         return cls(
             optimizer, group, own, tuple(optimizer.scalars), apply, store, gather, measure, prepare, kept, measures, of_moduli,
             random, reports,

@@ -272,8 +272,8 @@ class Updater:
     def report(self) -> Report:
         """What the last call did: the norms of each weight's gradient and update, and by what clips changed them.
 
-        Norms are there where the updater was made with `report=True`, or `update.reports` is set; what was skipped, the loss
-        scale and norms that were taken anyway always are. On a GPU numbers stay there until they are asked for here.
+        Norms are there where the updater was made with `report=True`, or `update.reports` is set; what was skipped, the
+        loss scale and norms that were taken anyway always are. On a GPU numbers stay there until they are asked for here.
 
         Example:
             >>> update = up.get_updater(up.SGD(0.1), clip=up.transforms.ClipByNorm(2.5), report=True)
@@ -569,8 +569,8 @@ class Updater:
         size = sum(known.nbytes for known in list(self._known.values()))
         weights = f"{len(self._known)} weight{'' if len(self._known) == 1 else 's'}"
         policy = "" if self._policy == Policy() else f"{self._policy!r}, "
-        kept = f"{weights}, {_readable(size)} of slots"
-        return f"Updater({self._optimizer!r}, {self._state!r}, {policy}backend={self._backend!r}; {kept})"
+        what = f"{self._optimizer!r}, {self._state!r}, {policy}backend={self._backend!r}"
+        return f"Updater({what}; {weights}, {_readable(size)} of slots)"
 
 
 def get_updater(
@@ -599,8 +599,9 @@ def get_updater(
             step at once need a clock of the caller's.
         overrides: what is different for some weights, by pattern: a glob over indices (the parts of a tuple are joined by dots),
             a compiled regular expression, which is searched for, or an index itself. The first that matches counts. It gives
-            hyperparameters by name, with `lr_scale`, by which the learning rate is multiplied, and a `clip` of their own; or
-            another optimizer; or `FROZEN`.
+            hyperparameters by name, with `lr_scale`, by which the learning rate is multiplied, and a `clip` of their own, or
+            `clip_with`, a pattern further up whose clip, and norm of all gradients, they share; or another optimizer; or
+            `FROZEN`.
         clip: one of `updaters.transforms`, or several, for gradients before their decay.
         nonfinite: where a gradient is infinite or NaN, `"ignore"` that; `"raise"` an error, at each call; or `"skip"` the update
             of all weights, and with it all calls that it was accumulated over.

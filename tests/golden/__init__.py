@@ -39,15 +39,17 @@ class Case:
     """The path that Keras had for each weight: scopes and the name, with slashes between them."""
     excluded: tuple[str, ...]
     """The patterns given to Keras's `exclude_from_weight_decay(var_names=...)`."""
+    scaled: Mapping[str, Any]
+    """What Keras's `LossScaleOptimizer` was given; empty where there was none."""
     rates: Array
     """The learning rate of each update."""
     start: Weights
     gradients: Weights
-    """Of each weight, all 45 gradients; the first axis counts updates."""
+    """Of each weight, all 45 gradients; the first axis counts updates. With a loss scale some are infinite."""
     expected: Mapping[int, Weights]
     """By number of updates: the weights after so many."""
     averages: Mapping[int, Weights]
-    """By number of updates: the averages `ax` that ASGD keeps. Empty for all others."""
+    """By number of updates: the averages `ax` that ASGD keeps, and those of Keras's `use_ema`. Empty for all others."""
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
@@ -87,6 +89,11 @@ def _cases(system: str) -> tuple[Case, ...]:
         }
         rates = base * table
         rates.flags.writeable = False
+        gradients = {weight: inputs[f"gradients/{weight}"] for weight in shapes}
+        if "overflows" in fields:
+            first = gradients[shapes[0]] = gradients[shapes[0]].copy()
+            first.reshape(len(first), -1)[fields["overflows"], 0] = np.inf
+            first.flags.writeable = False
         return Case(
             name=name,
             rule=fields["rule"],
@@ -97,9 +104,10 @@ def _cases(system: str) -> tuple[Case, ...]:
             reason=fields.get("reason", ""),
             paths={weight: fields.get("paths", {}).get(weight, weight) for weight in shapes},
             excluded=tuple(fields.get("excluded", ())),
+            scaled=fields.get("scaled", {}),
             rates=rates,
             start=start,
-            gradients={weight: inputs[f"gradients/{weight}"] for weight in shapes},
+            gradients=gradients,
             expected=recorded["weights"],
             averages=recorded["averages"],
         )

@@ -26,6 +26,10 @@ Everything runs in float64:
 Where the system as it is meets 1e-9 nothing is changed. Arguments are such that no value is NaN or infinite: an accumulator
 that starts at 0 comes with an epsilon, as a gradient of 0 would divide 0 by 0 (Keras's Ftrl has none, and so starts above 0).
 All else that the systems accept was finite, the variance of centered RMSprop too: gradients that differ keep it far from 0.
+
+Cases of Keras with an average have that too, after the same updates as the weights; updates are calls there, those that only
+accumulate among them. In cases with a loss scale it is Keras's `LossScaleOptimizer` that is given the gradients, as they are, and
+at some calls the first of them is infinite; the rate is that of the calls so far which were not skipped.
 """
 
 import argparse
@@ -71,6 +75,8 @@ class Run:
     reason: str = ""  # for a tolerance above EXACT
     paths: Mapping[str, str] = field(default_factory=dict)  # Keras's paths of weights, where they are not the name alone
     excluded: tuple[str, ...] = ()  # passed to Keras's exclude_from_weight_decay(var_names=)
+    scaled: Mapping[str, Any] = field(default_factory=dict)  # passed to Keras's LossScaleOptimizer, where there are any
+    overflows: tuple[int, ...] = ()  # the calls, from 0, at which the first element of the first gradient is infinite
 
     @property
     def name(self) -> str:
@@ -268,6 +274,86 @@ KERAS = [
         excluded=("wide", "vector"),
     ),
     Run("Muon", 0.02, tolerance=1e-7, reason="ops.norm computes in float32: off by 3.4e-9"),
+    Run("SGD", 3e-3, {"momentum": 0.9, "weight_decay": 0.05, "global_clipnorm": 20.0}),
+    Run("SGD", 0.02, {"momentum": 0.5, "loss_scale_factor": 3.0, "use_ema": True, "ema_momentum": 0.8}),
+    Run(
+        "SGD",
+        3e-3,
+        {"momentum": 0.8, "weight_decay": 1.0, "clipnorm": 5.0, "gradient_accumulation_steps": 2},
+        "some excluded",
+        excluded=("^vec", "trix"),
+    ),
+    Run(
+        "SGD",
+        0.1,
+        {"momentum": 0.5, "weight_decay": 0.1, "clipvalue": 1.0},
+        "with a loss scale",
+        scaled={"initial_scale": 64.0, "dynamic_growth_steps": 4},
+        overflows=(0, 3, 4, 19, 33),
+    ),
+    Run(
+        "RMSprop",
+        0.03,
+        {"epsilon": 1e-3, "clipvalue": 3.0, "use_ema": True, "ema_momentum": 0.7, "ema_overwrite_frequency": 3},
+    ),
+    Run("Adam", 0.03, {"epsilon": 1e-3, "loss_scale_factor": 1024.0, "gradient_accumulation_steps": 3}),
+    Run(
+        "Adam",
+        0.03,
+        {"epsilon": 1e-2, "global_clipnorm": 0.5, "use_ema": True, "ema_momentum": 0.6, "ema_overwrite_frequency": 4},
+        "with a loss scale",
+        scaled={"initial_scale": 128.0, "dynamic_growth_steps": 5},
+        overflows=(2, 9, 44),
+    ),
+    Run(
+        "AdamW",
+        0.05,
+        {
+            "weight_decay": 0.2,
+            "global_clipnorm": 5.0,
+            "loss_scale_factor": 8.0,
+            "use_ema": True,
+            "ema_momentum": 0.6,
+            "ema_overwrite_frequency": 2,
+            "gradient_accumulation_steps": 3,
+        },
+        "some excluded",
+        excluded=("cub", "scalar"),
+    ),
+    Run(
+        "Nadam",
+        0.03,
+        {
+            "weight_decay": 0.1,
+            "clipvalue": 1.0,
+            "use_ema": True,
+            "ema_momentum": 0.9,
+            "ema_overwrite_frequency": 1,
+            "gradient_accumulation_steps": 4,
+        },
+    ),
+    Run(
+        "Adafactor",
+        0.1,
+        {"global_clipnorm": 10.0, "weight_decay": 0.1, "use_ema": True, "gradient_accumulation_steps": 2},
+        NO_LEAK,
+    ),
+    Run(
+        "Muon",
+        0.03,
+        {
+            "weight_decay": 0.3,
+            "adam_weight_decay": 0.2,
+            "global_clipnorm": 5.0,
+            "use_ema": True,
+            "ema_momentum": 0.5,
+            "ema_overwrite_frequency": 3,
+            "gradient_accumulation_steps": 4,
+        },
+        f"some excluded, {NO_LEAK}",
+        paths=DENSE,
+        excluded=("wide", "vector"),
+    ),
 ]
 
 NOTES = {
@@ -350,10 +436,11 @@ def run_torch(run: Run, data: Inputs) -> dict[str, Array]:
 
 
 def run_keras(run: Run, data: Inputs) -> dict[str, Array]:
-    """The weights after each of RECORDED, flat and one after the other."""
+    """The weights after each of RECORDED, flat and one after the other, and so their averages."""
     os.environ.setdefault("KERAS_BACKEND", "jax")
     os.environ.setdefault("JAX_ENABLE_X64", "1")
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    import jax
     import keras
 
     keras.config.set_floatx("float64")
@@ -365,9 +452,11 @@ def run_keras(run: Run, data: Inputs) -> dict[str, Array]:
     def norm_by_sum(x: Any, axis: tuple[int, int], keepdims: bool) -> Any:
         return keras.ops.sqrt(keras.ops.sum(keras.ops.square(x), axis=axis, keepdims=keepdims))
 
+    ops: Any = sys.modules["keras.src.ops"]  # which the optimizers call; keras.ops is another module
+
     class Table(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
         def __call__(self, step: Any) -> Any:
-            return keras.ops.convert_to_tensor(run.base * RATES[int(step)], dtype="float64")
+            return ops.take(ops.convert_to_tensor([run.base * rate for rate in RATES], dtype="float64"), step)
 
     variables = []
     for name in run.shapes:
@@ -375,18 +464,40 @@ def run_keras(run: Run, data: Inputs) -> dict[str, Array]:
         with keras.name_scope("/".join(scopes) or ""):
             variables.append(keras.Variable(data[name][0], dtype="float64", name=leaf))
         assert variables[-1].path == run.paths.get(name, name), variables[-1].path
-    optimizer = getattr(keras.optimizers, run.rule)(learning_rate=Table(), **run.arguments)
+    inner = getattr(keras.optimizers, run.rule)(learning_rate=Table(), **run.arguments)
     if run.excluded:
-        optimizer.exclude_from_weight_decay(var_names=list(run.excluded))
-    ops: Any = sys.modules["keras.src.ops"]  # which the optimizers call; keras.ops is another module
+        inner.exclude_from_weight_decay(var_names=list(run.excluded))
+    optimizer = keras.optimizers.LossScaleOptimizer(inner, **run.scaled) if run.scaled else inner
+    optimizer.build(variables)
+
+    stateless = jax.jit(optimizer.stateless_apply)
+
+    def call(grads: list[Any]) -> None:
+        if not (run.scaled or inner.gradient_accumulation_steps):
+            optimizer.apply(grads, variables)
+            return
+        # `apply` decides by a traced condition, which is compiled at each call, and in which variables cannot be assigned.
+        kept = optimizer.variables
+        weights, values = stateless([one.value for one in kept], grads, [one.value for one in variables])
+        for variable, value in zip([*variables, *kept], [*weights, *values], strict=True):
+            variable.assign(value)
+
+    def row(some: list[Any]) -> Array:
+        return np.concatenate([ops.convert_to_numpy(variable).ravel() for variable in some])
+
     mean, norm = (mean_by_sum, norm_by_sum) if run.note.endswith(NO_LEAK) else (ops.mean, ops.norm)
-    recorded = []
+    recorded, averages = [], []
     with _changed(ops, "mean", mean), _changed(ops, "norm", norm):
         for k in range(COUNT):
-            optimizer.apply([ops.convert_to_tensor(data[name][1][k], dtype="float64") for name in run.shapes], variables)
+            grads = [np.array(data[name][1][k]) for name in run.shapes]
+            if k in run.overflows:
+                grads[0].flat[0] = np.inf
+            call([ops.convert_to_tensor(grad, dtype="float64") for grad in grads])
             if k + 1 in RECORDED:
-                recorded.append(np.concatenate([ops.convert_to_numpy(variable).ravel() for variable in variables]))
-    return {"weights": np.stack(recorded)}
+                recorded.append(row(variables))
+                if inner.use_ema:
+                    averages.append(row(inner._model_variables_moving_average))
+    return {"weights": np.stack(recorded)} | ({"averages": np.stack(averages)} if averages else {})
 
 
 def torch_versions() -> dict[str, str]:
@@ -417,7 +528,13 @@ def described(run: Run) -> dict[str, Any]:
         "arguments": dict(run.arguments),
         "shapes": list(run.shapes),
     }
-    optional = {"reason": run.reason, "paths": dict(run.paths), "excluded": list(run.excluded)}
+    optional = {
+        "reason": run.reason,
+        "paths": dict(run.paths),
+        "excluded": list(run.excluded),
+        "scaled": dict(run.scaled),
+        "overflows": list(run.overflows),
+    }
     return required | {"tolerance": run.tolerance} | {key: value for key, value in optional.items() if value}
 
 

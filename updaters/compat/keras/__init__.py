@@ -4,35 +4,48 @@
 `update.step(grads, weights)`, with `from updaters.compat import keras`.
 
 Arguments are as `keras.optimizers` has them, and what a docstring here says nothing about is what it is there. A learning rate
-may be one of `schedules`, or any other callable `state -> float`. All rules have:
+may be one of `schedules`, or any other callable `state -> float`. All rules have, in the order in which they act:
 
+- `loss_scale_factor`, by which gradients are divided; `update.scale_loss(loss)` multiplies by it;
+- `gradient_accumulation_steps`, the calls that make one update, from the mean of their gradients: at least 2, or None or 0 for
+  none. Schedules count all calls, as there;
+- `clipnorm`, the bound of each gradient's norm, `clipvalue`, that of its elements, or `global_clipnorm`, that of the norm of
+  all gradients; None or 0 for none. Negative ones, which do nothing in Keras, are errors. A norm of all gradients that is
+  infinite or NaN scales nothing, where Keras makes all gradients NaN;
 - `weight_decay`: decoupled, `w = w - learning_rate * weight_decay * w` before the rule, or None for none;
-- `clipnorm`, the bound of each gradient's norm, or `clipvalue`, that of its elements; None or 0 for none. Negative ones, which
-  do nothing in Keras, are errors.
+- `use_ema`, for an average of the weights, `ema_momentum * average + (1 - ema_momentum) * w` at every call, those that only
+  accumulate too; up to the first update it is the weight. Each `ema_overwrite_frequency` updates the weight becomes the average,
+  after each call that the update is made of. `update.evaluation_weight(index, weight)` gives it, in the place of Keras's
+  `finalize_variable_values`.
 
-t counts a weight's own updates, where Keras counts the optimizer's: the two differ for weights that have no gradient at times.
-Yet to come are `global_clipnorm`, `use_ema`, `ema_momentum`, `ema_overwrite_frequency`, `loss_scale_factor` but for 1,
-`gradient_accumulation_steps`, and other settings for some weights, Keras's `exclude_from_weight_decay`. A `name` there is none.
-Numbers are those of float64 variables.
+`exclude_from_weight_decay` and `LossScaleOptimizer` give another optimizer. All but the rule itself is the optimizer's `policy`,
+which the arguments of `get_updater` go before.
+
+t counts a weight's own updates, where Keras counts the optimizer's, and so does the average: the two differ for weights that have
+no gradient at times. A `name` there is none. Numbers are those of float64 variables.
 """
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterable, Sequence
-from numbers import Real
 from typing import Any
 
 import attrs
 import numpy as np
 
 from updaters import optimizers as rules
-from updaters.checks import BELOW_ONE, POSITIVE, flag, number
-from updaters.compat._arguments import build, doubled, negated, not_yet, refuse, switch, unless_zero
+from updaters.checks import BELOW_ONE, POSITIVE, Interval, flag, number, whole
+from updaters.compat._arguments import build, doubled, negated, refuse, switch, unless_zero
 from updaters.compat.keras import schedules as schedules
+from updaters.loss_scale import GrowthInterval, Static
+from updaters.optimizers.base import check_optimizer
+from updaters.policy import Average, Override, Policy
 from updaters.protocols import Schedulable
 from updaters.schedules.base import Combination
-from updaters.transforms import ClipByNorm
+from updaters.transforms import ClipByGlobalNorm, ClipByNorm
+from updaters.weight_state import Index, check_index
 
 __all__ = [
     "SGD",
@@ -45,22 +58,20 @@ __all__ = [
     "Ftrl",
     "Lamb",
     "Lion",
+    "LossScaleOptimizer",
     "Muon",
     "Nadam",
     "RMSprop",
+    "exclude_from_weight_decay",
 ]
 
 NAMES = {"lr": "learning_rate", "beta1": "beta_1", "beta2": "beta_2", "grad_clip": "clipvalue"}
 
-AVERAGE = "average the weights after each update"
-INSTEAD = {
-    "global_clipnorm": "scale the gradients before the update",
-    "use_ema": AVERAGE,
-    "ema_momentum": AVERAGE,
-    "ema_overwrite_frequency": AVERAGE,
-    "loss_scale_factor": "divide the gradients before the update",
-    "gradient_accumulation_steps": "update with the mean of several gradients",
-}
+FLOAT32 = Interval(2.0**-126, 2.0**127)
+"""The powers of 2 that a loss scale in float32 can be, as Keras's is."""
+
+UNDECAYED = (("weight_decay", None),)
+"""What is different for weights that are excluded from decay."""
 
 
 def _rate(learning_rate: Schedulable) -> Schedulable:
@@ -75,41 +86,51 @@ def _rate(learning_rate: Schedulable) -> Schedulable:
 
 def _shared(
     called: str, weight_decay: Schedulable | None, clipnorm: Schedulable | None, clipvalue: Schedulable | None,
-    global_clipnorm: None, use_ema: bool, ema_momentum: float, ema_overwrite_frequency: None, loss_scale_factor: float | None,
-    gradient_accumulation_steps: None, name: None,
+    global_clipnorm: Schedulable | None, use_ema: bool, ema_momentum: Schedulable, ema_overwrite_frequency: int | None,
+    loss_scale_factor: float | None, gradient_accumulation_steps: int | None, name: None,
 ) -> dict[str, Any]:  # fmt: skip
     """The fields for the arguments that all rules have."""
     clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
     given = [f"{clip}={value!r}" for clip, value in clips.items() if value is not None]
     if len(given) > 1:
         raise ValueError(f"{called} takes one of clipnorm, clipvalue and global_clipnorm, got {' and '.join(given)}")
-    to_come = {
-        "global_clipnorm": (global_clipnorm, None),
-        "use_ema": (switch(use_ema, f"{called}.use_ema"), False),
-        "ema_momentum": (ema_momentum, 0.99),
-        "ema_overwrite_frequency": (ema_overwrite_frequency, None),
-        "loss_scale_factor": (loss_scale_factor, None if loss_scale_factor is None else 1.0),
-        "gradient_accumulation_steps": (gradient_accumulation_steps, None),
-    }
-    for option, (value, off) in to_come.items():
-        if value is not off and not (isinstance(value, Real) and value == off):
-            not_yet(f"{called}.{option}", value, INSTEAD[option])
     if name is not None:
         refuse(f"{called}.name", name, "an optimizer has no name here")
-    bound = unless_zero(clipnorm)
+    policy = Policy()
+    average = build(
+        Average, called, {"keep": "ema_momentum", "overwrite_every": "ema_overwrite_frequency"}, keep=ema_momentum,
+        overwrite_every=unless_zero(ema_overwrite_frequency), every_call=True,
+    )  # fmt: skip
+    if switch(use_ema, f"{called}.use_ema"):
+        policy = attrs.evolve(policy, average=average)
+    if unless_zero(gradient_accumulation_steps) is not None:
+        calls = whole(gradient_accumulation_steps, f"{called}.gradient_accumulation_steps", 2)
+        policy = attrs.evolve(policy, accumulate=calls, count_calls=True)
+    if loss_scale_factor is not None:
+        scale = build(Static, called, {"scale": "loss_scale_factor"}, scale=loss_scale_factor)
+        policy = attrs.evolve(policy, loss_scale=scale)
+    of_all, of_each = unless_zero(global_clipnorm), unless_zero(clipnorm)
+    if of_all is not None:
+        policy = attrs.evolve(policy, clip=build(ClipByGlobalNorm, called, {"bound": "global_clipnorm"}, bound=of_all))
     return {
         "weight_decay": unless_zero(weight_decay),
         "decay": "decoupled",
         "grad_clip": unless_zero(clipvalue),
-        "transforms": () if bound is None else build(ClipByNorm, called, {"bound": "clipnorm"}, bound=bound),
+        "transforms": () if of_each is None else build(ClipByNorm, called, {"bound": "clipnorm"}, bound=of_each),
+        "policy": _unless_empty(policy),
     }
+
+
+def _unless_empty(policy: Policy) -> Policy | None:
+    return policy if policy != Policy() else None
 
 
 def SGD(
     learning_rate: Schedulable = 0.01, momentum: Schedulable = 0.0, nesterov: bool = False,
     weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
-    global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
+    global_clipnorm: Schedulable | None = None, use_ema: bool = False, ema_momentum: Schedulable = 0.99,
+    ema_overwrite_frequency: int | None = None, loss_scale_factor: float | None = None,
+    gradient_accumulation_steps: int | None = None, name: None = None,
 ) -> rules.SGD:  # fmt: skip
     """Keras's SGD.
 
@@ -134,9 +155,9 @@ def SGD(
 def RMSprop(
     learning_rate: Schedulable = 0.001, rho: Schedulable = 0.9, momentum: Schedulable = 0.0, epsilon: Schedulable = 1e-7,
     centered: bool = False, weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None,
-    clipvalue: Schedulable | None = None, global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99,
-    ema_overwrite_frequency: None = None, loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None,
-    name: None = None,
+    clipvalue: Schedulable | None = None, global_clipnorm: Schedulable | None = None, use_ema: bool = False,
+    ema_momentum: Schedulable = 0.99, ema_overwrite_frequency: int | None = None, loss_scale_factor: float | None = None,
+    gradient_accumulation_steps: int | None = None, name: None = None,
 ) -> rules.RMSProp:  # fmt: skip
     """Keras's RMSprop.
 
@@ -160,9 +181,9 @@ def RMSprop(
 def Adam(
     learning_rate: Schedulable = 0.001, beta_1: Schedulable = 0.9, beta_2: Schedulable = 0.999, epsilon: Schedulable = 1e-7,
     amsgrad: bool = False, weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None,
-    clipvalue: Schedulable | None = None, global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99,
-    ema_overwrite_frequency: None = None, loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None,
-    name: None = None,
+    clipvalue: Schedulable | None = None, global_clipnorm: Schedulable | None = None, use_ema: bool = False,
+    ema_momentum: Schedulable = 0.99, ema_overwrite_frequency: int | None = None, loss_scale_factor: float | None = None,
+    gradient_accumulation_steps: int | None = None, name: None = None,
 ) -> rules.Adam:  # fmt: skip
     """Keras's Adam.
 
@@ -184,11 +205,11 @@ def Adam(
 
 
 def AdamW(
-    learning_rate: Schedulable = 0.001, weight_decay: Schedulable = 0.004, beta_1: Schedulable = 0.9,
-    beta_2: Schedulable = 0.999, epsilon: Schedulable = 1e-7, amsgrad: bool = False, clipnorm: Schedulable | None = None,
-    clipvalue: Schedulable | None = None, global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99,
-    ema_overwrite_frequency: None = None, loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None,
-    name: None = None,
+    learning_rate: Schedulable = 0.001, weight_decay: Schedulable = 0.004, beta_1: Schedulable = 0.9, beta_2: Schedulable = 0.999,
+    epsilon: Schedulable = 1e-7, amsgrad: bool = False, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
+    global_clipnorm: Schedulable | None = None, use_ema: bool = False, ema_momentum: Schedulable = 0.99,
+    ema_overwrite_frequency: int | None = None, loss_scale_factor: float | None = None,
+    gradient_accumulation_steps: int | None = None, name: None = None,
 ) -> rules.AdamW:  # fmt: skip
     """Keras's AdamW: its Adam, with a decay that is on.
 
@@ -212,8 +233,9 @@ def AdamW(
 def Adadelta(
     learning_rate: Schedulable = 0.001, rho: Schedulable = 0.95, epsilon: Schedulable = 1e-7,
     weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
-    global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
+    global_clipnorm: Schedulable | None = None, use_ema: bool = False, ema_momentum: Schedulable = 0.99,
+    ema_overwrite_frequency: int | None = None, loss_scale_factor: float | None = None,
+    gradient_accumulation_steps: int | None = None, name: None = None,
 ) -> rules.Adadelta:  # fmt: skip
     """Keras's Adadelta.
 
@@ -236,8 +258,9 @@ def Adadelta(
 def Adagrad(
     learning_rate: Schedulable = 0.001, initial_accumulator_value: Schedulable = 0.1, epsilon: Schedulable = 1e-7,
     weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
-    global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
+    global_clipnorm: Schedulable | None = None, use_ema: bool = False, ema_momentum: Schedulable = 0.99,
+    ema_overwrite_frequency: int | None = None, loss_scale_factor: float | None = None,
+    gradient_accumulation_steps: int | None = None, name: None = None,
 ) -> rules.Adagrad:  # fmt: skip
     """Keras's Adagrad.
 
@@ -261,8 +284,9 @@ def Adagrad(
 def Adamax(
     learning_rate: Schedulable = 0.001, beta_1: Schedulable = 0.9, beta_2: Schedulable = 0.999, epsilon: Schedulable = 1e-7,
     weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
-    global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
+    global_clipnorm: Schedulable | None = None, use_ema: bool = False, ema_momentum: Schedulable = 0.99,
+    ema_overwrite_frequency: int | None = None, loss_scale_factor: float | None = None,
+    gradient_accumulation_steps: int | None = None, name: None = None,
 ) -> rules.Adamax:  # fmt: skip
     """Keras's Adamax.
 
@@ -283,11 +307,11 @@ def Adamax(
 
 
 def Adafactor(
-    learning_rate: Schedulable = 0.001, beta_2_decay: float = -0.8, epsilon_1: Schedulable = 1e-30,
-    epsilon_2: Schedulable = 1e-3, clip_threshold: Schedulable = 1.0, relative_step: bool = True,
-    weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
-    global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
+    learning_rate: Schedulable = 0.001, beta_2_decay: float = -0.8, epsilon_1: Schedulable = 1e-30, epsilon_2: Schedulable = 1e-3,
+    clip_threshold: Schedulable = 1.0, relative_step: bool = True, weight_decay: Schedulable | None = None,
+    clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None, global_clipnorm: Schedulable | None = None,
+    use_ema: bool = False, ema_momentum: Schedulable = 0.99, ema_overwrite_frequency: int | None = None,
+    loss_scale_factor: float | None = None, gradient_accumulation_steps: int | None = None, name: None = None,
 ) -> rules.Adafactor:  # fmt: skip
     """Keras's Adafactor.
 
@@ -314,8 +338,9 @@ def Adafactor(
 def Nadam(
     learning_rate: Schedulable = 0.001, beta_1: Schedulable = 0.9, beta_2: Schedulable = 0.999, epsilon: Schedulable = 1e-7,
     weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
-    global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
+    global_clipnorm: Schedulable | None = None, use_ema: bool = False, ema_momentum: Schedulable = 0.99,
+    ema_overwrite_frequency: int | None = None, loss_scale_factor: float | None = None,
+    gradient_accumulation_steps: int | None = None, name: None = None,
 ) -> rules.Nadam:  # fmt: skip
     """Keras's Nadam.
 
@@ -341,9 +366,9 @@ def Ftrl(
     learning_rate: Schedulable = 0.001, learning_rate_power: float = -0.5, initial_accumulator_value: Schedulable = 0.1,
     l1_regularization_strength: Schedulable = 0.0, l2_regularization_strength: float = 0.0,
     l2_shrinkage_regularization_strength: float = 0.0, beta: Schedulable = 0.0, weight_decay: Schedulable | None = None,
-    clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None, global_clipnorm: None = None,
-    use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
+    clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None, global_clipnorm: Schedulable | None = None,
+    use_ema: bool = False, ema_momentum: Schedulable = 0.99, ema_overwrite_frequency: int | None = None,
+    loss_scale_factor: float | None = None, gradient_accumulation_steps: int | None = None, name: None = None,
 ) -> rules.Ftrl:  # fmt: skip
     """Keras's Ftrl.
 
@@ -371,8 +396,9 @@ def Ftrl(
 def Lion(
     learning_rate: Schedulable = 0.001, beta_1: Schedulable = 0.9, beta_2: Schedulable = 0.99,
     weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
-    global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
+    global_clipnorm: Schedulable | None = None, use_ema: bool = False, ema_momentum: Schedulable = 0.99,
+    ema_overwrite_frequency: int | None = None, loss_scale_factor: float | None = None,
+    gradient_accumulation_steps: int | None = None, name: None = None,
 ) -> rules.Lion:  # fmt: skip
     """Keras's Lion.
 
@@ -393,8 +419,9 @@ def Lion(
 def Lamb(
     learning_rate: Schedulable = 0.001, beta_1: Schedulable = 0.9, beta_2: Schedulable = 0.999, epsilon: Schedulable = 1e-7,
     weight_decay: Schedulable | None = None, clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None,
-    global_clipnorm: None = None, use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
+    global_clipnorm: Schedulable | None = None, use_ema: bool = False, ema_momentum: Schedulable = 0.99,
+    ema_overwrite_frequency: int | None = None, loss_scale_factor: float | None = None,
+    gradient_accumulation_steps: int | None = None, name: None = None,
 ) -> rules.LAMB:  # fmt: skip
     """Keras's Lamb.
 
@@ -447,12 +474,12 @@ def _patterns(name: str, patterns: object) -> tuple[str, ...]:
 def Muon(
     learning_rate: Schedulable = 0.001, adam_beta_1: Schedulable = 0.9, adam_beta_2: Schedulable = 0.999,
     adam_weight_decay: Schedulable | None = 0.004, epsilon: Schedulable = 1e-7, weight_decay: Schedulable | None = 0.004,
-    clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None, global_clipnorm: None = None,
-    use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: None = None,
-    loss_scale_factor: float | None = None, gradient_accumulation_steps: None = None, name: None = None,
-    exclude_layers: Sequence[str] | None = None, exclude_embeddings: bool = True, muon_a: float = 3.4445,
-    muon_b: float = -4.775, muon_c: float = 2.0315, adam_lr_ratio: float = 1, momentum: float = 0.95, ns_steps: int = 5,
-    nesterov: bool = True, rms_rate: Schedulable | None = 0.2,
+    clipnorm: Schedulable | None = None, clipvalue: Schedulable | None = None, global_clipnorm: Schedulable | None = None,
+    use_ema: bool = False, ema_momentum: Schedulable = 0.99, ema_overwrite_frequency: int | None = None,
+    loss_scale_factor: float | None = None, gradient_accumulation_steps: int | None = None, name: None = None,
+    exclude_layers: Sequence[str] | None = None, exclude_embeddings: bool = True, muon_a: float = 3.4445, muon_b: float = -4.775,
+    muon_c: float = 2.0315, adam_lr_ratio: float = 1, momentum: float = 0.95, ns_steps: int = 5, nesterov: bool = True,
+    rms_rate: Schedulable | None = 0.2,
 ) -> rules.Muon:  # fmt: skip
     """Keras's Muon: Muon for matrices, and Adam for all else and for what is excluded.
 
@@ -483,7 +510,7 @@ def Muon(
     names = {"beta1": "adam_beta_1", "beta2": "adam_beta_2", "weight_decay": "adam_weight_decay"}
     adam = build(
         rules.Adam, "Muon", NAMES | names, lr=_rate(learning_rate), beta1=adam_beta_1, beta2=adam_beta_2, epsilon=epsilon,
-        epsilon_hat=True, **shared | {"weight_decay": strength},
+        epsilon_hat=True, **shared | {"weight_decay": strength, "policy": None},
     )  # fmt: skip
     if ratio != 1:
         of_the_other = None if strength is None else Combination("/", strength, ratio)
@@ -494,3 +521,86 @@ def Muon(
         rms_rate=0.0 if rms_rate is None else rms_rate, polynomial=(muon_a, muon_b, muon_c), iterations=ns_steps,
         epsilon=(1 - kept) * 1e-7, exclude_layers=excluded, exclude_embeddings=exclude_embeddings, **shared,
     )  # fmt: skip
+
+
+def exclude_from_weight_decay(
+    optimizer: rules.Optimizer, var_list: Iterable[Index] | None = None, var_names: Iterable[str] | None = None
+) -> rules.Optimizer:
+    """The optimizer without a decay for some weights, Keras's method of that name.
+
+    It goes into the optimizer's `policy`, as `overrides`; those that `get_updater` is given take its place.
+
+    Args:
+        optimizer: the optimizer, which stays as it is.
+        var_list: the indices of weights, where Keras takes the variables.
+        var_names: regular expressions, each searched for in a weight's index, of which a tuple's parts are joined by dots; Keras
+            has only the last part of a path for a name.
+
+    Returns:
+        An optimizer like it. As there, what was excluded before no longer is.
+
+    Raises:
+        TypeError, ValueError: an argument is something else than it may be.
+
+    Example:
+        >>> from updaters.compat import keras
+        >>> adam = keras.exclude_from_weight_decay(keras.AdamW(1.0, weight_decay=0.5), var_names=["bias"])
+        >>> weights = {("dense", "kernel"): np.ones(1), ("dense", "bias"): np.ones(1)}
+        >>> update = up.get_updater(adam)
+        >>> update.step({index: np.zeros(1) for index in weights}, weights)
+        >>> weights
+        {('dense', 'kernel'): array([0.5]), ('dense', 'bias'): array([1.])}
+    """
+    check_optimizer(optimizer)
+    called = exclude_from_weight_decay.__name__
+    patterns = [re.compile(pattern) for pattern in _patterns(f"{called}.var_names", () if var_names is None else var_names)]
+    excluded = [Override(pattern, UNDECAYED) for pattern in (*_indices(f"{called}.var_list", var_list), *patterns)]
+    policy = optimizer.policy or Policy()
+    others = [override for override in policy.overrides if override.settings != UNDECAYED]
+    return attrs.evolve(optimizer, policy=_unless_empty(attrs.evolve(policy, overrides=[*excluded, *others])))
+
+
+def _indices(name: str, indices: Iterable[Index] | None) -> list[Index]:
+    """The indices as patterns that match nothing else."""
+    try:
+        several = [] if indices is None else [check_index(index) for index in indices]
+    except TypeError as error:
+        raise TypeError(f"{name} must be a list of indices: {error}") from None
+    if isinstance(indices, str):
+        raise TypeError(f"{name} must be a list of indices, got {indices!r}")
+    return [glob.escape(index) if isinstance(index, str) else index for index in several]
+
+
+def LossScaleOptimizer(
+    inner_optimizer: rules.Optimizer, initial_scale: float = 2.0**15, dynamic_growth_steps: int = 2000, name: None = None
+) -> rules.Optimizer:
+    """The inner optimizer with a loss scale that moves, Keras's optimizer of that name.
+
+    `update.scale_loss(loss)` is what to take gradients of. Where one of them is not finite, the update is skipped and the scale
+    halved; after `dynamic_growth_steps` updates in a row without that, it is doubled. It goes into the optimizer's `policy`, in
+    the place of a `loss_scale_factor`, as there. It stays within float32's range, where Keras's ends as 0 or infinite.
+
+    With `gradient_accumulation_steps` the scale moves at each update, and a mean that is not finite is skipped with all the
+    calls that it is made of; Keras goes by calls.
+
+    Raises:
+        TypeError, ValueError: an argument is something else than it may be.
+
+    Example:
+        >>> from updaters.compat import keras
+        >>> update = up.get_updater(keras.LossScaleOptimizer(keras.SGD(0.1), initial_scale=8.0))
+        >>> weights = [np.ones(1)]
+        >>> update.step([np.array([np.inf])], weights)
+        >>> weights, update.loss_scale, update.scale_loss(0.5)
+        ([array([1.])], 4.0, 2.0)
+    """
+    check_optimizer(inner_optimizer, "LossScaleOptimizer.inner_optimizer")
+    if name is not None:
+        refuse("LossScaleOptimizer.name", name, "an optimizer has no name here")
+    scale = GrowthInterval(
+        number(initial_scale, "LossScaleOptimizer.initial_scale", FLOAT32),
+        growth_interval=whole(dynamic_growth_steps, "LossScaleOptimizer.dynamic_growth_steps", 1),
+        min_scale=FLOAT32.low,
+        max_scale=FLOAT32.high,
+    )
+    return attrs.evolve(inner_optimizer, policy=attrs.evolve(inner_optimizer.policy or Policy(), loss_scale=scale))
