@@ -52,9 +52,9 @@ def moved(update: up.Updater, *indices: Any) -> list[float]:
 )
 def test_patterns(pattern: Any, matched: list[Any], others: list[Any]) -> None:
     update = up.get_updater(up.SGD(1.0), overrides={pattern: {"lr": 5.0}})
-    assert update.report().unmatched == (pattern,)
+    assert update.report().unmatched == ((pattern,) if pattern != "*" else ())  # which says: all others
     assert moved(update, *others) == [1.0] * len(others)
-    assert update.report().unmatched == (pattern,)
+    assert len(update.report().unmatched) == (pattern != "*")
     for index in matched:  # some of which mean the same
         assert moved(up.get_updater(up.SGD(1.0), overrides={pattern: {"lr": 5.0}}), index) == [5.0]
     moved(update, matched[0])
@@ -133,6 +133,18 @@ def test_a_clip_of_ones_own_has_a_norm_of_its_own() -> None:
     found = [-float(weight[0]) for weight in weights.values()]
     np.testing.assert_allclose(found, [0.3, 0.4, 5.0, 0.1, 0.0, -1.0], rtol=1e-15)
     assert update.report().global_norms == {None: 8.0, "[ab]": 5.0}
+
+
+def test_weights_of_several_patterns_may_share_a_clip() -> None:
+    overrides = {
+        "a": {"clip": ClipByGlobalNorm(0.5)}, re.compile("c"): {"clip": ClipByGlobalNorm(2.0)},
+        "b": {"clip_with": "a", "lr": 2.0}, "d": {"clip_with": re.compile("c")},
+    }  # fmt: skip
+    update = up.get_updater(up.SGD(1.0), overrides=overrides)
+    weights = {name: np.zeros(1) for name in "abcde"}
+    update.step({name: np.full(1, size) for name, size in zip("abcde", (3.0, 4.0, 6.0, 8.0, 10.0), strict=True)}, weights)
+    np.testing.assert_allclose([-weight[0] for weight in weights.values()], [0.3, 0.8, 1.2, 1.6, 10.0], rtol=1e-15)
+    assert update.report().global_norms == {"a": 5.0, re.compile("c"): 10.0}
 
 
 def test_muon_for_matrices_by_pattern() -> None:
@@ -264,13 +276,15 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(change: Callable[[up.U
         ({"w": None}, TypeError, "overrides['w'] must be a mapping of settings, an optimizer or FROZEN, got None"),
         ({"w": up.SGD}, TypeError, f"overrides['w'] must be a mapping of settings, an optimizer or FROZEN, got {up.SGD!r}"),
         ({"w": up.SGD(policy=up.Policy())}, ValueError, "overrides['w'] must have no policy of its own, got Policy()"),
-        ({"w": {"learning_rate": 1.0}}, ValueError, "overrides['w']: 'learning_rate' is no field of SGD; there are 'buffer', 'clip', 'damp_first', 'dampening', 'decay', 'grad_clip', 'gradient', 'lr', 'lr_scale', 'maximize', 'momentum', 'nesterov', 'transforms', 'weight_decay'"),
-        ({"w": {"policy": None}}, ValueError, "overrides['w']: 'policy' is no field of SGD; there are 'buffer', 'clip', 'damp_first', 'dampening', 'decay', 'grad_clip', 'gradient', 'lr', 'lr_scale', 'maximize', 'momentum', 'nesterov', 'transforms', 'weight_decay'"),
+        ({"w": {"learning_rate": 1.0}}, ValueError, "overrides['w']: 'learning_rate' is no field of SGD; there are 'buffer', 'clip', 'clip_with', 'damp_first', 'dampening', 'decay', 'grad_clip', 'gradient', 'lr', 'lr_scale', 'maximize', 'momentum', 'nesterov', 'transforms', 'weight_decay'"),
+        ({"w": {"policy": None}}, ValueError, "overrides['w']: 'policy' is no field of SGD; there are 'buffer', 'clip', 'clip_with', 'damp_first', 'dampening', 'decay', 'grad_clip', 'gradient', 'lr', 'lr_scale', 'maximize', 'momentum', 'nesterov', 'transforms', 'weight_decay'"),
         ({"w": {"lr": -1}}, ValueError, "overrides['w']: SGD.lr must be in [0, inf), got -1"),
         ({"w": {"lr": "0.1"}}, TypeError, "overrides['w']: SGD.lr must be a real number in [0, inf) or a scheduler, got '0.1' (str)"),
         ({"w": {"lr_scale": -1}}, ValueError, "overrides['w']: lr_scale must be in [0, inf), got -1"),
         ({"w": {"lr_scale": None}}, TypeError, "overrides['w']: lr_scale must be a real number in [0, inf) or a scheduler, got None (NoneType)"),
         ({"w": {"nesterov": True}}, ValueError, "overrides['w']: SGD.nesterov needs a momentum, got momentum=None"),
+        ({"w": {"clip_with": "v"}, "v": {"clip": None}}, ValueError, "overrides['w']: clip_with must be a pattern further up that has a clip, got 'v'"),
+        ({"v": {"clip": None}, "w": {"clip": None, "clip_with": "v"}}, ValueError, "overrides['w'] must have either a clip or clip_with, got both"),
         ({"w": {"clip": 5}}, TypeError, "overrides['w']: clip must hold transforms of gradients, as those of updaters.transforms are, got 5"),
         ({"w": {"clip": AGC}}, TypeError, f"overrides['w']: clip must hold transforms of gradients, as those of updaters.transforms are, got {AGC!r}"),
         ({"w": {"clip": [ClipByGlobalNorm(1.0), ClipByGlobalNorm(2.0)]}}, ValueError, "overrides['w']: clip takes one clip of its kind, got ClipByGlobalNorm(bound=1.0, p=2.0, epsilon=0.0) and ClipByGlobalNorm(bound=2.0, p=2.0, epsilon=0.0)"),
