@@ -190,6 +190,10 @@ def test_masters_are_kept_with_everything_else(dtype: str) -> None:
     better = update.evaluation_weight(0, weight)
     assert better.dtype == weight.dtype
     assert better.tobytes() == reference.evaluation_weight(0, wide).astype(weight.dtype).tobytes()
+    assert better.tobytes() != weight.tobytes()
+    assert pickle.loads(pickle.dumps(update)).evaluation_weight(0, weight).tobytes() == better.tobytes()
+    update.overrides = {0: up.FROZEN}
+    assert update.evaluation_weight(0, weight).tobytes() == better.tobytes()
 
 
 # Averages.
