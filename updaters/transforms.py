@@ -173,7 +173,8 @@ class ClipByGlobalNorm:
         """The factor for gradients of that norm, a float64 on the host or of no dimension on a device."""
         bound = read(self.bound, state, "ClipByGlobalNorm.bound", POSITIVE)
         size = norm + read(self.epsilon, state, "ClipByGlobalNorm.epsilon", NONNEGATIVE)
-        return np.where((size > bound) & (norm < math.inf), bound / size, 1.0)
+        with np.errstate(all="ignore"):  # where all gradients are 0
+            return np.where((size > bound) & (norm < math.inf), bound / size, 1.0)
 
 
 @attrs.frozen
