@@ -110,6 +110,8 @@ class ndarray(NDArrayOperatorsMixin):
         return ndarray(host, self._device)
 
     def __getitem__(self, key: Any) -> ndarray:
+        if isinstance(key, ndarray):
+            return ndarray(here(self)[here(key)], self._device)
         return self._view(self._host[(*key, ...) if isinstance(key, tuple) and ... not in key else key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -124,6 +126,15 @@ class ndarray(NDArrayOperatorsMixin):
         return self._view(self._host.transpose(*axes))
 
     T = property(transpose)
+
+    def reshape(self, shape: Any) -> ndarray:
+        return self._view(self._host.reshape(shape))
+
+    def sum(self, axis: Any = None) -> ndarray:
+        return ndarray(np.asarray(here(self).sum(axis)), self._device)
+
+    def max(self) -> ndarray:
+        return ndarray(np.asarray(here(self).max()), self._device)
 
     def copy(self, order: Any = "C") -> ndarray:
         return ndarray(self._host.copy(order), Device().id)
@@ -152,18 +163,24 @@ class ndarray(NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> ndarray:
         out = options.pop("out", None)
+        dtype = options.pop("dtype", None)
         if method != "__call__" or options or any(isinstance(value, np.ndarray) for value in inputs):
             return NotImplemented
         hosts = [here(value) if isinstance(value, ndarray) else value for value in inputs]
         if out is not None:
             ufunc(*hosts, out=here(out[0]))
             return out[0]
-        return ndarray(np.asarray(ufunc(*hosts)), self._device)
+        return ndarray(np.asarray(ufunc(*hosts, dtype=dtype)), self._device)
 
     def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ndarray:
         assert function in DISPATCHED, f"is CuPy's {function.__name__} the same?"
-        hosts = [here(value) if isinstance(value, ndarray) else value for value in args]
-        return ndarray(np.asarray(function(*hosts, **kwargs)), self._device)
+
+        def host(value: Any) -> Any:
+            if isinstance(value, list):
+                return [host(one) for one in value]
+            return here(value) if isinstance(value, ndarray) else value
+
+        return ndarray(np.asarray(function(*map(host, args), **kwargs)), self._device)
 
     def __deepcopy__(self, memo: object) -> ndarray:
         with self.device:
@@ -173,7 +190,7 @@ class ndarray(NDArrayOperatorsMixin):
         return asarray, (self.get(),)  # CuPy too forgets the device
 
 
-DISPATCHED = {np.mean, np.linalg.norm, np.max}
+DISPATCHED = {np.mean, np.linalg.norm, np.max, np.where, np.concatenate, np.moveaxis}
 """NumPy's functions that find CuPy's, which take the same arguments as they are given here."""
 
 
@@ -652,11 +669,11 @@ def check_normalized_gradient(cupy: Any, dtype: str, layout: str) -> Array:
     weight = lay_weight(cupy, numbers(rng, shape, dtype_of(dtype), 0.3))
     gradient = lay_gradient(cupy, numbers(rng, shape, dtype_of(dtype), 0.3), weight)
     clock = up.OptimizationState(batch_size=3)
-    for rule in ("adam", "adam everything l2"):
-        expected = up.normalized_gradient(RULES[rule], clock, take(weight), take(gradient))
+    for name in ("adam", "adam everything l2"):
+        expected = up.normalized_gradient(RULES[name], clock, take(weight), take(gradient))
         transfers.clear()
         with cupy.cuda.Device(0):
-            found = up.normalized_gradient(RULES[rule], clock, weight, gradient)
+            found = up.normalized_gradient(RULES[name], clock, weight, gradient)
         assert not transfers
         assert isinstance(found, cupy.ndarray)
         assert same(take(found), expected)

@@ -19,7 +19,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 import updaters as up  # noqa: E402
-from tests import schedule_parity  # noqa: E402
+from tests import openseq2seq_policy, schedule_parity  # noqa: E402
 from tests.parity import COMPARED, GOLDEN, MODULES, golden_error, oracle_error  # noqa: E402
 
 PAGE = ROOT / "docs" / "parity.md"
@@ -52,14 +52,21 @@ NumPy backend runs; that the others give its values is tested rule by rule. Erro
   rate. The first column is a call by the system's name, and the second the schedule of ours that it gives. A `Delay` of 1 is a
   system whose steps count from 0.
 
-`DelayedASGD`, `RpropOfFirstRate`, `AdafactorOfDtype` and `MuonOfPaths` are our `ASGD`, `Rprop`, `Adafactor` and `Muon` with a
-system's own habit on top: its functions give them, and nobody need name them.
+`DelayedASGD`, `RpropOfFirstRate`, `AdafactorOfDtype`, `MuonOfPaths` and `RMSPropOfOnes` are our `ASGD`, `Rprop`, `Adafactor`, `Muon`
+and `RMSProp` with a system's own habit on top: its functions give them, and nobody need name them.
 """
 
 ABOUT = {
     "torch": """\
 Equal: the order of `maximize`, l2 decay and rule; both decays; the place of every epsilon; t for each weight by itself. The module
-follows 2.13. Clips are ours. `LBFGS` and `SparseAdam` are not there.
+follows 2.13. `LBFGS` and `SparseAdam` are not there.
+
+Groups of parameters, added and changed in mid-run, `clip_grad_norm_` of the orders 0.5, 1, 2, 3 and inf, complex gradients among
+them, `clip_grad_value_` and `GradScaler`, with its skipped steps, give PyTorch's weights to 1e-14; these are stored in
+`tests/golden/torch_groups.json`. On purpose a group has patterns or indices of weights, and the first that has a weight counts,
+where two are an error there; an argument that PyTorch does not know is an error, where it is kept unread there; what
+`error_if_nonfinite=True` does is the updater's `nonfinite="raise"`, and without it gradients of a norm that is infinite or NaN
+are left as they are, where they become 0 or NaN there; and a scale of losses never becomes 0.
 """,
     "keras": """\
 Equal: the gradient over the loss scale; the mean of the calls that make one update; a clip by norm or value, or by the norm of
@@ -83,18 +90,36 @@ epsilon; epochs and iterations that count from 1. The module follows 0.3. On pur
 Equal: the l2 decay, then the clip; the rules of Keras on TensorFlow 2.4, of which some are others than Keras's now. TensorLayerX
 does otherwise on its other backends, with the same call; one had to be chosen. On purpose t counts a weight's own updates.
 
-Not yet: `ClipByGlobalNorm`, which can be made and not given.
+`ClipByGlobalNorm` takes the norm of all gradients with their decay, to 1e-13 of what TensorFlow's source does; `Lamb` and `LARS`, which
+are PaddlePaddle's, are clipped before it. On its PyTorch and OneFlow backends, where `ClipGradByNorm` is one norm of all gradients
+and clips come first, `get_updater(clip=...)` takes PyTorch's clips.
 """,
     "oneflow": """\
 Equal: its kernels, where its documentation says something else. On purpose t counts a weight's own updates, so that a weight that
 is trained later gets a bias correction of its own; OneFlow counts for all weights together.
 
-Not yet: `clip_grad_max_norm` and `clip_grad_norm_type`.
+Each group of parameters is clipped by its own norm, `clip_grad_max_norm` of order `clip_grad_norm_type`, to 1e-13 of what
+`optimizer.clip_grad()` does. On purpose one of the two without the other, which does nothing there, is an error; both may be
+given to the call as well; and `lr_scale` acts, where only graphs know it there. Else groups differ as PyTorch's do.
 """,
     "openseq2seq": """\
-Equal: its own rules, on top of TensorFlow 1. What it takes from TensorFlow as it is, it has no names for here.
+Equal: its own rules, on top of TensorFlow 1. TensorFlow's are in `openseq2seq.rules`, by the names that `optimize_loss` knows.
 """,
 }
+
+OPTIMIZE_LOSS = """\
+Equal: the order, as `tests/openseq2seq_policy.py` has it from the sources. Gradients over the loss scale, then their mean over
+`iter_size` calls, then the clip of the norm of all, or LARC, then the search for an overflow, whose peak is of what is left, then
+the rule. An overflow skips the whole group of calls, and the global step and the learning rate with it. Calls are 40, with
+overflows where the loss scale moves; learning rates and steps are equal, and so are loss scales, those of "LogMax" to 1e-7: its
+deviation is at first the root of a rounding error. Masters of float16 weights are compared in float32, by the tests.
+
+Different on purpose: gradients come instead of a loss, and every call counts, so that there are no `loss`, `var_list`, `on_horovod`,
+`skip_update_ph` and `model`. `clip_gradients` together with `larc_params` is a ValueError, and an AttributeError there. A clip
+leaves gradients that are not finite as they are where the loss scale is a number; there the others become 0. A regularizer's
+gradient is our l2 decay only where nothing is clipped, since that comes after clips: there it comes before. "gradients" and
+"variables" of the `summaries` are arrays of your own. t counts a weight's own updates.
+"""
 
 DIFFERENCES = {
     ("torch", "SGD"): "a dampening without a momentum, which does nothing there, is an error here, since it is probably a "
@@ -125,6 +150,10 @@ DIFFERENCES = {
 }
 
 
+NO_RULE = re.compile("Clip|clip_|GradScaler|param_group|LossScale|exclude")
+"""What a module has besides its rules."""
+
+
 def made(system: str, name: str) -> Any:
     """What a function gives when it is given as little as it takes."""
     function = getattr(MODULES[system], name)
@@ -135,8 +164,9 @@ def made(system: str, name: str) -> Any:
 
 def functions(system: str) -> Iterator[str]:
     """The names of a system's rules."""
-    aside = ("Clip", "LearningRate", "LossScale", "exclude") + (("Momentum",) if system == "mxnet_jl" else ())
-    return iter(sorted((name for name in MODULES[system].__all__ if not name.startswith(aside)), key=str.lower))
+    aside = ("LearningRate", *(("Momentum",) if system == "mxnet_jl" else ()))
+    names = [name for name in MODULES[system].__all__ if name not in aside and not NO_RULE.search(name)]
+    return iter(sorted(names, key=str.lower))
 
 
 def rule_of(optimizer: up.Optimizer) -> str:
@@ -174,6 +204,17 @@ def schedule_rows(system: str) -> Iterator[list[str]]:
         yield [f"`{row.call}`", f"`{row.here}`", *compared, row.different]
 
 
+def rows_of_optimize_loss() -> Iterator[list[str]]:
+    """The cells of the table of OpenSeq2Seq's optimizers under all that `optimize_loss` does."""
+    for name in openseq2seq_policy.RULES:
+        cases = [case for case in openseq2seq_policy.CASES if case.name == name]
+        errors = [
+            openseq2seq_policy.error_of(openseq2seq_policy.ours(case), openseq2seq_policy.oracle(case)) for case in cases
+        ]  # fmt: skip
+        optimizer = MODULES["openseq2seq"].optimize_loss(name, cases[0].params | {"learning_rate": 0.1}).optimizer
+        yield [f'`"{name}", {cases[0].params}`', f"`{optimizer!r}`", str(len(cases)), bound(max(errors)), ""]
+
+
 COLUMNS = ["there", "here", "configurations", "largest error", "different on purpose"]
 
 
@@ -201,6 +242,8 @@ def page() -> str:
             rows.append([f"`{name}`", f"`{here!r}`", str(count), errors, DIFFERENCES.get((system, name), "")])
         parts += [f"## {title}\n", ABOUT[system]]
         parts += [table(COLUMNS, rows)]
+        if system == "openseq2seq":
+            parts += [f"### `optimize_loss` of {title}\n", OPTIMIZE_LOSS, table(COLUMNS, list(rows_of_optimize_loss()))]
         if system in schedule_parity.ROWS:
             parts += [f"### Schedules of {title}\n", schedule_parity.ABOUT[system], table(COLUMNS, list(schedule_rows(system)))]
     return "\n".join(parts)

@@ -80,6 +80,8 @@ def check_round_trip(value: Any) -> dict[str, Any]:
 def readings(value: Any, state: up.OptimizationState) -> Any:
     if isinstance(value, up.Optimizer):
         return value.at(state)
+    if isinstance(value, up.Policy):
+        return value.decision, value.moves
     if callable(value):
         return value(state)
     if hasattr(value, "initial"):
@@ -108,6 +110,8 @@ COMPAT: list[Any] = [
     keras.schedules.PiecewiseConstantDecay([2, 6.5], [0.1, 0.2, 1]),
     keras.schedules.PolynomialDecay(0.1, 20, 0.0, 2, True, name="mine"),
     openseq2seq.AutomaticLossScaler("LogMax", {"log_max": 15.5, "beta1": 1 / 3}).scaler,
+    openseq2seq.rules.RMSProp(Exp(0.1), momentum=0.9, centered=True),
+    tensorlayerx.SGD(0.1, weight_decay=Exp(0.1), grad_clip=tensorlayerx.ClipByGlobalNorm(5.0)),
 ]
 CLIPS = [
     transforms.ClipByValue(-0.1, 0.3),
@@ -115,8 +119,12 @@ CLIPS = [
     transforms.ClipByNorm(1 / 3),
     transforms.ClipByNorm(Exp(0.1, clock="iteration")),
     transforms.LARC(0.02),
+    transforms.ClipByGlobalNorm(1 / 3, math.inf),
+    transforms.ClipByGlobalNorm(Exp(0.1), 2.5, epsilon=1e-6),
+    transforms.AGC(0.02, epsilon=Fixed(0.1), axis=-1),
     transforms.LARC(Exp(0.1), mode="scale", min_update=1e-300, epsilon=5e-324),
 ]
+OF_ALL = (transforms.ClipByGlobalNorm, transforms.AGC)
 SCALES = [
     loss_scale.Static(0.1),
     loss_scale.GrowthInterval(3.0, growth_factor=1.1, backoff_factor=0.7, growth_interval=7, min_scale=0.1, max_scale=1e30),
@@ -142,7 +150,10 @@ def test_optimizers_of_random_schedules_come_back(name: str) -> None:
     register_all(RULES[name])
 
     @few
-    @given(random_schedules.schedules(), st.lists(st.sampled_from(CLIPS), max_size=3))
+    @given(
+        random_schedules.schedules(),
+        st.lists(st.sampled_from([clip for clip in CLIPS if not isinstance(clip, OF_ALL)]), max_size=3),
+    )
     def check(schedule: Schedule, clips: list[Any]) -> None:
         check_round_trip(attrs.evolve(RULES[name], lr=schedule.clamp(low=1e-3), transforms=clips))
 
@@ -180,6 +191,59 @@ def test_loss_scales_come_back(scale: Any) -> None:
 def test_every_public_loss_scale_comes_back() -> None:
     public = {getattr(loss_scale, name) for name in loss_scale.__all__}
     assert {type(scale) for scale in SCALES} == public - {loss_scale.LossScale}
+
+
+POLICIES = [
+    up.Policy(),
+    up.Policy(
+        clip=CLIPS[-1:], nonfinite="raise", accumulate=3, loss_scale=0.1, stochastic_rounding=7, count_calls=True,
+        average=up.Average(Exp(1.0), 5, every_call=True),
+    ),
+    up.Policy(
+        master_weights=True, loss_scale=SCALES[1], clip=[CLIPS[2], CLIPS[-2]], average=up.Average(1 / 3),
+        overrides={
+            "*.bias": {"weight_decay": None, "lr_scale": Exp(0.1), "clip": None},
+            re.compile(r"^head\.(?P<n>\d+)", re.IGNORECASE | re.DOTALL): up.Adam(0.1, beta1=momentum.Nadam()),
+            re.compile("(?x) a b"): {"clip": (CLIPS[0], CLIPS[2])},
+            ("layer", 0, ("w",)): up.FROZEN,
+            3: {},
+        },
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=["off", "on", "overrides"])
+def test_policies_come_back(policy: up.Policy) -> None:
+    data = check_round_trip(policy)
+    assert list(data)[2:] == [field.name for field in attrs.fields(up.Policy)]
+    check_round_trip(up.SGD(0.1, policy=policy))
+
+
+def test_a_policy_in_full() -> None:
+    clip = {"type": "transforms.ClipByNorm", "bound": 1 / 3}
+    assert up.to_config(POLICIES[2])["overrides"] == [
+        {
+            "type": "policy.Override",
+            "pattern": "*.bias",
+            "settings": {"weight_decay": None, "lr_scale": without_version(Exp(0.1)), "clip": None},
+        },
+        {
+            "type": "policy.Override",
+            "pattern": {"type": "policy.Expression", "pattern": r"^head\.(?P<n>\d+)", "flags": ["IGNORECASE", "DOTALL"]},
+            "settings": without_version(up.Adam(0.1, beta1=momentum.Nadam())),
+        },
+        {
+            "type": "policy.Override",
+            "pattern": {"type": "policy.Expression", "pattern": "(?x) a b", "flags": ["VERBOSE"]},
+            "settings": {"clip": [{"type": "transforms.ClipByValue", "low": -0.1, "high": 0.3}, clip]},
+        },
+        {"type": "policy.Override", "pattern": ["layer", 0, ["w"]], "settings": {"type": "policy.FROZEN"}},
+        {"type": "policy.Override", "pattern": 3, "settings": {}},
+    ]
+
+
+def without_version(value: Any) -> dict[str, Any]:
+    return {name: part for name, part in up.to_config(value).items() if name != "version"}
 
 
 CLASSES = random_schedules.by_class("iteration")
@@ -267,12 +331,13 @@ learning_rate.Lambda learning_rate.Linear learning_rate.LinearCosine learning_ra
 learning_rate.Noam learning_rate.NoisyLinearCosine learning_rate.OneCycle learning_rate.PerStep learning_rate.Piecewise
 learning_rate.Plateau learning_rate.Polynomial learning_rate.Repeat learning_rate.Sequence learning_rate.Step learning_rate.Warmup
 learning_rate.WarmupStableDecay momentum.Cyclic momentum.Nadam momentum.Null momentum.OneCycle transforms.ClipByNorm
-transforms.ClipByValue transforms.LARC loss_scale.Backoff loss_scale.GrowthInterval loss_scale.LogMax loss_scale.Static
+transforms.ClipByValue transforms.LARC transforms.ClipByGlobalNorm transforms.AGC loss_scale.Backoff loss_scale.GrowthInterval loss_scale.LogMax loss_scale.Static
+policy.Policy policy.Average policy.Override policy.FROZEN policy.Expression
 compat.RatePlateau compat.keras.MuonOfPaths compat.keras.schedules.CosineDecay
 compat.keras.schedules.CosineDecayRestarts compat.keras.schedules.ExponentialDecay compat.keras.schedules.InverseTimeDecay
 compat.keras.schedules.LinearCosineDecay compat.keras.schedules.NoisyLinearCosineDecay
 compat.keras.schedules.PiecewiseConstantDecay compat.keras.schedules.PolynomialDecay
-compat.openseq2seq.loss_scaling.LogMaxOfPower
+compat.openseq2seq.loss_scaling.LogMaxOfPower compat.openseq2seq.rules.RMSPropOfOnes compat.tensorlayerx.AddDecay
 compat.tensorlayerx.lr.PlateauOfFrozenBest compat.torch.AdafactorOfDtype compat.torch.DelayedASGD compat.torch.RpropOfFirstRate
 compat.torch.lr_scheduler.PerCycle compat.torch.lr_scheduler.RateAndMomentum
 """
@@ -312,6 +377,7 @@ def test_an_example_in_full() -> None:
         "gradient": "mean",
         "maximize": False,
         "transforms": [{"type": "transforms.ClipByNorm", "bound": 2.0}],
+        "policy": None,
     }
 
 
@@ -616,7 +682,7 @@ OWN = "register takes an attrs class or a dataclass, above whose decorator it st
         ("falling", None, TypeError, "register takes a class or a hashable callable, got 'falling'"),
         (falling, "", TypeError, f"register(name=) must be a name, got '' for {falling!r}"),
         (falling, 3, TypeError, f"register(name=) must be a name, got 3 for {falling!r}"),
-        (min, "compat.min", ValueError, "register(name=) must not begin as ours do, with 'learning_rate.' or 'momentum.' or 'transforms.' or 'loss_scale.' or 'compat.', got 'compat.min'"),
+        (min, "compat.min", ValueError, "register(name=) must not begin as ours do, with 'learning_rate.' or 'momentum.' or 'transforms.' or 'loss_scale.' or 'policy.' or 'compat.', got 'compat.min'"),
     ],
     ids=lambda value: re.sub(r" at 0x\w+", "", str(value)),
 )  # fmt: skip
@@ -650,13 +716,15 @@ def unregistered(state: object) -> float:
         (up.SGD(Warmup(Unhashable(), 5)), TypeError, "config.lr.inner must be of a registered class, got Unhashable(); give Unhashable a name with updaters.register"),
         (Undecorated(), TypeError, "config must be of a registered class, got Undecorated(lr=0.001); give Undecorated a name with updaters.register"),
         (up.Adam, TypeError, "config must be a value, got <class 'updaters.optimizers.adam.Adam'> (the class; call it)"),
-        (0.1, TypeError, "config must be an optimizer, a schedule, a transform or a loss scale, got 0.1"),
-        (up.get_updater(up.SGD(0.1)), TypeError, f"config must be an optimizer, a schedule, a transform or a loss scale, got {up.get_updater(up.SGD(0.1))!r}, which has one: give its `optimizer`"),
-        ((Fixed(0.1),), TypeError, "config must be an optimizer, a schedule, a transform or a loss scale, got (Fixed(0.1),)"),
-        (None, TypeError, "config must be an optimizer, a schedule, a transform or a loss scale, got None"),
-        (tensorlayerx.ClipByGlobalNorm(5), TypeError, "config must be of a registered class, got ClipByGlobalNorm(clip_norm=5.0); give ClipByGlobalNorm a name with updaters.register"),
+        (0.1, TypeError, "config must be an optimizer, a schedule, a transform, a loss scale or a policy, got 0.1"),
+        (up.get_updater(up.SGD(0.1)), TypeError, f"config must be an optimizer, a schedule, a transform, a loss scale or a policy, got {up.get_updater(up.SGD(0.1))!r}, which has one: give its `optimizer`"),
+        ((Fixed(0.1),), TypeError, "config must be an optimizer, a schedule, a transform, a loss scale or a policy, got (Fixed(0.1),)"),
+        (None, TypeError, "config must be an optimizer, a schedule, a transform, a loss scale or a policy, got None"),
         (Sign(math.nan), ValueError, "config.scale must be finite, got nan"),
         (Sign(np.float32("inf")), ValueError, "config.scale must be finite, got np.float32(inf)"),
+        (up.SGD(policy=up.Policy(overrides={"w": {"clip": [Sign()]}})), TypeError, "config.policy.overrides[0].settings.clip must be a tuple, as which it would come back, got [Sign(scale=1.0)]"),
+        (up.Policy(overrides={"w": {5: 1.0}}), TypeError, "config.overrides[0].settings must have the names of hyperparameters, got 5"),
+        (up.Policy(overrides={re.compile(b"w"): up.FROZEN}), TypeError, "config.overrides[0].pattern.pattern must be of a registered class, got b'w'; give bytes a name with updaters.register"),
         (Sign([1.0]), TypeError, "config.scale must be a tuple, as which it would come back, got [1.0]"),
         (Sign((1.0, {})), TypeError, "config.scale[1] must be of a registered class, got {}; give dict a name with updaters.register"),
     ],
@@ -685,6 +753,14 @@ def bad(*path: str, **changed: Any) -> dict[str, Any]:
     return data
 
 
+def policy(**fields: Any) -> dict[str, Any]:
+    return {"type": "policy.Policy", **fields}
+
+
+def override(pattern: Any = "w", settings: Any = None) -> dict[str, Any]:
+    return {"type": "policy.Override", "pattern": pattern, "settings": {} if settings is None else settings}
+
+
 BAD: list[tuple[Any, type[Exception], str]] = [
     (None, TypeError, "config must be a mapping, got None"),
     ([bad()], TypeError, "config must be a mapping, got [{'lr': {'inner': {'gamma': 0.5, 'type': 'learning_rate.Exp', 'value': 0.1}, 'iterations': 5, 'type': 'learning_rate.Warmup'}, 'type': 'Adam', 'version': 1}]"),
@@ -696,8 +772,8 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     (bad(version=True), ValueError, "config.version must be 1, got True"),
     (bad(version="1"), ValueError, "config.version must be 1, got '1'"),
     (bad("lr", version=3), ValueError, "config.lr.version must be 1, got 3; a later updaters wrote it"),
-    (bad(type=...), ValueError, "config.type is missing, the name of an optimizer, a schedule, a transform, a loss scale or a registered class"),
-    (bad("lr", "inner", type=...), ValueError, "config.lr.inner.type is missing, the name of an optimizer, a schedule, a transform, a loss scale or a registered class"),
+    (bad(type=...), ValueError, "config.type is missing, the name of an optimizer, a schedule, a transform, a loss scale, a policy or a registered class"),
+    (bad("lr", "inner", type=...), ValueError, "config.lr.inner.type is missing, the name of an optimizer, a schedule, a transform, a loss scale, a policy or a registered class"),
     (bad(type="Adm"), ValueError, "config.type must be the name of a class, got 'Adm'; did you mean 'Adam'?"),
     (bad(type="adam"), ValueError, "config.type must be the name of a class, got 'adam'; did you mean 'Adam'?"),
     (bad(type="optim.Adam"), ValueError, "config.type must be the name of a class, got 'optim.Adam'; did you mean 'Adam'?"),
@@ -716,7 +792,7 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     (bad(lr={"type": "momentum.Null", "value": 0.0}), ValueError, "config.lr.value is no field of momentum.Null; there are none"),
     ({"version": 1, "type": "learning_rate.Plateau", "inner": 0.1, "best": 1.0}, ValueError, "config.best is no field of learning_rate.Plateau; there are inner, factor, patience, threshold, relative, mode, cooldown, floor"),
     (bad("lr", "inner", **{"__class__": "Adam"}), ValueError, "config.lr.inner.__class__ is no field of learning_rate.Exp; there are value, gamma, every, staircase, begin, floor, clock"),
-    ({**bad(), 1: 2}, ValueError, "config.1 is no field of Adam; there are lr, beta1, beta2, epsilon, amsgrad, epsilon_hat, bias_correction, weight_decay, decay, grad_clip, gradient, maximize, transforms"),
+    ({**bad(), 1: 2}, ValueError, "config.1 is no field of Adam; there are lr, beta1, beta2, epsilon, amsgrad, epsilon_hat, bias_correction, weight_decay, decay, grad_clip, gradient, maximize, transforms, policy"),
     (bad("lr", "inner", value=...), ValueError, "config.lr.inner.value is missing, which learning_rate.Exp needs"),
     (bad("lr", "inner", gamma=-1), ValueError, "config.lr.inner.gamma must be in (0, inf), got -1"),
     (bad("lr", "inner", gamma="0.5"), TypeError, "config.lr.inner.gamma must be a real number in (0, inf), got '0.5' (str)"),
@@ -726,6 +802,17 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     (bad("lr", "inner", clock="epochs"), ValueError, "config.lr.inner.clock must be 'epoch' or 'iteration', got 'epochs'"),
     (bad("lr", inner=...), ValueError, "config.lr.inner is missing, which learning_rate.Warmup needs"),
     (bad(lr={"type": "SGD"}), TypeError, "config.lr must be a real number in [0, inf) or a scheduler, got SGD(lr=0.01) (SGD)"),
+    (bad(policy=policy(accumulate=0)), ValueError, "config.policy: accumulate must be an integer of at least 1, got 0"),
+    (bad(policy=policy(clip=0.1)), TypeError, "config.policy: clip must hold transforms of gradients, as those of updaters.transforms are, got 0.1"),
+    (bad(policy=policy(overrides={"w": 1})), ValueError, "config.policy.overrides.type is missing, the name of an optimizer, a schedule, a transform, a loss scale, a policy or a registered class"),
+    (bad(policy=policy(overrides=[override(settings={"lr": {"type": "Exp"}})])), ValueError, "config.policy.overrides[0].settings.lr.type must be the name of a class, got 'Exp'; did you mean 'learning_rate.Exp'?"),
+    (bad(policy=policy(overrides=[{"type": "policy.Override", "settings": {}}])), ValueError, "config.policy.overrides[0].pattern is missing, which policy.Override needs"),
+    (bad(policy=policy(overrides=[override({"type": "policy.Expression", "pattern": "("})])), ValueError, "config.policy.overrides[0].pattern: pattern must be a regular expression, got '(': missing ), unterminated subpattern at position 0"),
+    (bad(policy=policy(overrides=[override({"type": "policy.Expression", "pattern": 5})])), TypeError, "config.policy.overrides[0].pattern: pattern must be a string, got 5"),
+    (bad(policy=policy(overrides=[override({"type": "policy.Expression", "pattern": "w", "flags": ["DEBUG"]})])), ValueError, "config.policy.overrides[0].pattern: flags must be among ASCII, IGNORECASE, MULTILINE, DOTALL, VERBOSE, got 'DEBUG'"),
+    (bad(policy=policy(overrides=[override({"type": "policy.Expression", "pattern": "w", "flags": 2})])), ValueError, "config.policy.overrides[0].pattern: flags must be among ASCII, IGNORECASE, MULTILINE, DOTALL, VERBOSE, got 2"),
+    (bad(policy=policy(overrides=[override(settings={"type": "policy.FROZEN", "by": 1})])), ValueError, "config.policy.overrides[0].settings.by is no field of policy.FROZEN; there are none"),
+    (bad(policy={"type": "policy.Average", "keep": 0.5}), TypeError, "config.policy must be a Policy or None, got Average(keep=0.5, overwrite_every=None, every_call=False)"),
     (bad(transforms=[{"type": "SGD"}]), TypeError, "config.transforms must hold transforms of gradients, got SGD(lr=0.01)"),
     (bad(beta1=b"0.9"), TypeError, "config.beta1 must be a number, a string, True, False, None, a sequence or a mapping, got b'0.9'"),
     (bad(lr=Exp(0.1)), TypeError, "config.lr must be a number, a string, True, False, None, a sequence or a mapping, got Exp(0.1)"),

@@ -26,12 +26,26 @@ del RULES["Optimizer"]
 
 
 def test_the_readme_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    line, schedulers, *others = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     namespace: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
-        exec(block, namespace)
+    exec(line, namespace)
     np.testing.assert_allclose(namespace["weights"]["slope"], [1.0, -2.0, 0.5], atol=0.01)
     np.testing.assert_allclose(namespace["weights"]["offset"], [3.0], atol=0.01)
+    exec(schedulers, namespace)
     assert capsys.readouterr().out.endswith("0.45\n")
+    for block in others:
+        exec(block, {})
+    assert re.search(r"^body.weight +0.004 +1 +", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_page_of_policy_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    table, accumulated = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "policy.md").read_text(), re.DOTALL)
+    exec(table, {})
+    assert re.search(r"^norm of all gradients: 10.58\n", capsys.readouterr().out, re.MULTILINE)
+    exec(accumulated, {})
+    comments = re.findall(r"print\(.*\) +# (.*?):", accumulated)
+    assert [comment.split(" ", 1)[0] for comment in comments] == ["[-0.5]", "[-1.25]"]
+    assert capsys.readouterr().out.splitlines() == [re.sub(" +", " ", comment.partition(":")[0]) for comment in comments]
 
 
 def test_the_page_of_rules_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,9 +163,11 @@ def test_the_prose_repeats_no_default(value: Any) -> None:
     assert not re.search(r"\bdefaults?\b(?! to None)", inspect.getdoc(value) or "", re.IGNORECASE)
 
 
-@pytest.mark.parametrize("name", ["custom_rule", "custom_momentum"])
-def test_an_example_runs(name: str) -> None:
-    done = run(f"examples/{name}.py")
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("custom_rule", []), ("custom_momentum", []), ("half_precision", ["--epochs=2"])]
+)
+def test_an_example_runs(name: str, arguments: list[str]) -> None:
+    done = run(f"examples/{name}.py", *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout
     assert not done.stderr

@@ -43,8 +43,9 @@ from updaters import (
     Yogi,
 )
 from updaters.momentum import Fixed, Null
+from updaters.policy import Policy
 from updaters.protocols import Interval
-from updaters.transforms import ClipByNorm
+from updaters.transforms import AGC, ClipByGlobalNorm, ClipByNorm
 
 RULES = [rule for rule in vars(up).values() if inspect.isclass(rule) and issubclass(rule, Optimizer) and rule is not Optimizer]
 FIELDS = [(rule, field) for rule in RULES for field in attrs.fields(rule)]
@@ -78,6 +79,7 @@ OTHER_WORDS = {
 }
 OTHERS: dict[str, Any] = {  # of fields that hold neither numbers nor words
     "transforms": (ClipByNorm(100.0),), "otherwise": SGD(0.5), "polynomial": (2.0, -1.5, 0.5), "iterations": 3,
+    "policy": Policy(nonfinite="raise"),
 }  # fmt: skip
 LARGE = {
     (LAMB, "min_norm"): 50.0,
@@ -364,6 +366,7 @@ def test_nesterov_needs_a_momentum_that_is_on() -> None:
 
 
 SHARED = {"weight_decay": None, "decay": "l2", "grad_clip": None, "gradient": "mean", "maximize": False, "transforms": ()}
+SHARED |= {"policy": None}
 BETAS = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 MOMENTS = BETAS | {"lr": 1e-3, "amsgrad": False, "epsilon_hat": False, "bias_correction": True}
 
@@ -558,33 +561,45 @@ def test_a_reading_is_not_for_writing_to() -> None:
 
 
 TRANSFORMS = [getattr(up.transforms, name) for name in up.transforms.__all__]
+CLIPS_ALONE = {AGC, ClipByGlobalNorm}
+"""Those that are clips of an updater and nothing else: one needs all gradients, the other works on units."""
 BOUNDS = [(kind, field.name) for kind in TRANSFORMS for field in attrs.fields(kind) if "interval" in field.metadata]
 
 
 def test_every_number_of_a_transform_takes_a_schedule() -> None:
-    words = {"mode"}
+    words = {"mode", "p", "axis"}
     fields = {(kind, field.name) for kind in TRANSFORMS for field in attrs.fields(kind) if field.name not in words}
     assert set(BOUNDS) == fields
 
 
-@pytest.mark.parametrize(("kind", "field"), BOUNDS)
-def test_a_scheduled_number_of_a_transform_is_read_at_each_update(kind: type[Any], field: str) -> None:
+@pytest.mark.parametrize(("kind", "field", "as_clip"), [(*bound, as_clip) for bound in BOUNDS for as_clip in (False, True)])
+def test_a_scheduled_number_of_a_transform_is_read_at_each_update(kind: type[Any], field: str, as_clip: bool) -> None:
+    if kind in CLIPS_ALONE and not as_clip:
+        with pytest.raises(ValueError, match=f"SGD.transforms must be transforms of each weight's gradient, got {kind.__name__}"):
+            up.SGD(transforms=kind(0.5))
+        return
     needed: dict[str, Any] = {
         other.name: {"low": -1.0}.get(other.name, 0.5) for other in attrs.fields(kind) if other.default is attrs.NOTHING
     }
     schedule = up.learning_rate.Linear(0.1, 10, end=0.9, clock="iteration")
     scheduler = -schedule if field == "low" else schedule
-    start = np.array([3.0, -4.0, 0.0])
+    start = np.array([3.0, -4.0, 0.0]) if (kind, field) != (AGC, "epsilon") else np.array([0.01, -0.02, 0.0])
     by_schedule, by_numbers, by_one_number = (start.copy() for _ in range(3))
-    update = up.get_updater(up.SGD(0.1, transforms=kind(**needed | {field: scheduler})), backend="numpy")
+
+    def updater(number: Any, state: Any = None) -> up.Updater:
+        transform = kind(**needed | {field: number})
+        if as_clip:
+            return up.get_updater(up.SGD(0.1), state, clip=transform, backend="numpy")
+        return up.get_updater(up.SGD(0.1, transforms=transform), state, backend="numpy")
+
+    update = updater(scheduler, up.OptimizationState())
     first = scheduler(up.OptimizationState(iteration=1))
     for k in range(1, 6):
         gradient = np.array([0.7, -2.0, 1e-7]) * k
         update.state.iteration = k
-        update("w", gradient, by_schedule)
+        update.step([gradient], [by_schedule])
         for weight, number in ((by_numbers, scheduler(update.state)), (by_one_number, first)):
-            now = up.SGD(0.1, transforms=kind(**needed | {field: number}))
-            up.get_updater(now, update.state, backend="numpy")("w", gradient, weight)
+            updater(number, update.state).step([gradient], [weight])
     np.testing.assert_array_equal(by_schedule, by_numbers, strict=True)
     if (kind.__name__, field) not in (("LARC", "epsilon"), ("LARC", "min_update")):  # which count where norms are almost 0
         assert not np.array_equal(by_schedule, by_one_number)

@@ -40,6 +40,9 @@ from tests.fake_cupy import (
     take,
 )
 from tests.rules import POWERS
+from tests.test_cupy_policy import DECIDING, POLICIES
+from tests.test_cupy_policy import HALVES as POLICIES_OF_HALVES
+from tests.test_cupy_policy import check as check_policy
 from tests.test_rounding import HALVES, KEY, of_chance, of_nearest, run, run_there, with_sums
 from tests.test_rounding import numbers as halves_in_between
 from tests.weight_rules import (
@@ -395,6 +398,22 @@ def test_not_even_a_first_update_waits_for_the_gpu(cupy: Any, rule: str) -> None
             assert "of slots" in repr(update)
 
 
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_step_without_a_decision_does_not_wait(cupy: Any, name: str) -> None:
+    cupyx = pytest.importorskip("cupyx")
+    if not hasattr(cupyx, "allow_synchronize"):
+        pytest.skip("this CuPy can no longer forbid synchronization")
+    _, (matrix, vector) = arrays(cupy, (8, 5), 10, 2)
+    _, grads = arrays(cupy, (8, 5), 11, 2)
+    update = up.get_updater(up.AdamW(0.1), **POLICIES[name])
+    weights = {"matrix": matrix, "vector": vector}
+    for attempt in range(3):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "cupyx.allow_synchronize", UserWarning)
+            with cupyx.allow_synchronize(attempt == 0):  # what picks some rows of a table is sent to the device once
+                update.step(dict(zip(weights, grads, strict=True)), weights)
+
+
 # Memory.
 
 
@@ -419,6 +438,17 @@ def test_slots_take_exactly_their_bytes_and_later_updates_take_none(cupy: Any, r
         update("w", gradient, weight)
         update.step({"w": gradient}, {"w": weight})
     assert not sizes
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [*POLICIES, *DECIDING])
+def test_a_policy_is_numpys(cupy: Any, name: str, dtype: str) -> None:
+    check_policy(cupy, up.AdamW(0.1), dtype, {**POLICIES, **DECIDING}[name])
+
+
+@pytest.mark.parametrize("name", POLICIES_OF_HALVES)
+def test_a_policy_for_half_precision_is_numpys(cupy: Any, name: str) -> None:
+    check_policy(cupy, up.AdamW(0.1), np.float16, POLICIES_OF_HALVES[name])
 
 
 def test_everything_is_on_the_device_of_the_weight(cupy: Any) -> None:

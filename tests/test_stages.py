@@ -1,5 +1,6 @@
 """Formulas with sums: split into passes that give what the formula says, and write each array at the right time."""
 
+import pickle
 import random
 import tracemalloc
 from collections.abc import Callable
@@ -177,6 +178,20 @@ def test_a_formula_may_be_after_a_number_alone(name: str, backend: str, dtype: s
             after, kept = (fake_cupy.take(array) if cupy else array for array in (weight, kept))
             assert np.array_equal(after, before)
             assert np.array_equal(kept, slot)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("lay", [np.array, lambda array: np.repeat(array, 2)[::2]], ids=["dense", "strided"])
+def test_a_gradient_may_have_been_pickled(lay: Callable[[Array], Array], backend: str) -> None:
+    weight, other = np.ones(5, np.float32), np.ones(5, np.float32)
+    grad = lay(np.arange(5, dtype=np.float32))
+    unpickled = pickle.loads(pickle.dumps(grad))
+    assert unpickled.dtype is not grad.dtype
+    update, reference = (up.get_updater(up.LAMB(0.1), backend=backend) for _ in range(2))
+    for given in (grad, unpickled, grad):
+        update("w", given, weight)
+        reference("w", grad, other)
+    assert np.array_equal(weight, other)
 
 
 SIZES = [0, 5, CHUNK, 3 * CHUNK + 7, 1000, 5 * CHUNK + 1]

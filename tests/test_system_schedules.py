@@ -427,7 +427,7 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: tlx.LambdaDecay(0.1, [1]),
         TypeError,
-        "LambdaDecay.lr_lambda must be a function, got [1]: each group of parameters is an updater of its own",
+        "LambdaDecay.lr_lambda must be a function, got [1]: a group of parameters has a schedule of its own",
     ),
     (lambda: of.LambdaLR(0.1, LRScheduler), TypeError, f"LambdaLR.lr_lambda must be a function, got {LRScheduler!r}"),
     (lambda: tlx.ReduceOnPlateau(0.1, "low"), ValueError, "ReduceOnPlateau.mode must be 'min' or 'max', got 'low'"),

@@ -246,7 +246,7 @@ def test_an_error_names_the_base_rate_and_the_clock(name: str) -> None:
 
 STEP = schedulers.StepLR(0.1, 30)
 WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
-    (lambda: schedulers.LambdaLR(0.1, [math.sqrt]), TypeError, f"LambdaLR.lr_lambda must be a function, got {[math.sqrt]!r}: each group of parameters is an updater of its own"),
+    (lambda: schedulers.LambdaLR(0.1, [math.sqrt]), TypeError, f"LambdaLR.lr_lambda must be a function, got {[math.sqrt]!r}: a group of parameters has a schedule of its own"),
     (lambda: schedulers.StepLR(0.1, 0), ValueError, "StepLR.step_size must be an integer of at least 1, got 0"),
     (lambda: schedulers.StepLR(0.1, 30, gamma=0), ValueError, "StepLR.gamma must be in (0, inf), got 0"),
     (lambda: schedulers.MultiStepLR(0.1, 30), TypeError, "MultiStepLR.milestones must be a sequence of integers, got 30"),

@@ -1,6 +1,7 @@
 """The updater: its clock, its slots, transactions, copies, and optimizers that are replaced."""
 
 import copy
+import math
 import pickle
 from collections import OrderedDict, UserDict, UserList
 from typing import Any
@@ -356,3 +357,11 @@ def test_what_is_kept_is_found_and_counted_by_name() -> None:
     assert [*update.slots["w"]] == ["m", "v", "correction1", "correction2"]
     assert "m" in update.slots["w"]
     assert "velocity" not in update.slots["w"]
+
+
+@pytest.mark.parametrize(("p", "norm"), [(1, 7.0), (3, 91 ** (1 / 3)), (math.inf, 4.0)])
+def test_the_norm_of_complex_gradients_alone_is_one_of_moduli(p: float, norm: float) -> None:
+    weights = [np.zeros(2, np.complex128)]
+    update = up.get_updater(up.SGD(1.0), clip=up.transforms.ClipByGlobalNorm(1.0, p))
+    update.step([np.array([3j, -4.0])], weights)
+    np.testing.assert_allclose(weights[0], np.array([-3j, 4.0]) / norm, rtol=1e-15)

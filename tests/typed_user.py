@@ -1,5 +1,6 @@
 """A user's script that builds every optimizer and schedule, for type checkers to read; `make lint` has mypy do so."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -107,6 +108,16 @@ scales: list[up.loss_scale.LossScale] = [
     up.loss_scale.LogMax(log_max=128),
     openseq2seq.AutomaticLossScaler("LogMax", {"beta1": 0.9}).scaler,
 ]
+policy = up.Policy(
+    clip=[up.transforms.ClipByValue(-1, 1), up.transforms.AGC(0.1), up.transforms.ClipByGlobalNorm(rate, "inf", epsilon=1e-6)],
+    nonfinite="skip",
+    accumulate=2,
+    loss_scale=scales[1],
+    master_weights=True,
+    average=up.Average(ramp, overwrite_every=10, every_call=True),
+    overrides={"*.bias": {"weight_decay": None, "lr_scale": rate, "clip": None}, re.compile("^head"): up.SGD(0.1), 3: up.FROZEN},
+    count_calls=True,
+)
 registered: type[Ramp] = up.register(Ramp, name="typed.Ramp")
 config: dict[str, Any] = up.to_config(up.SGD(momentum=registered(0.5)))
 same: up.SGD = up.from_config(config)
@@ -119,11 +130,29 @@ def halving(state: up.OptimizationState) -> float:
 
 half: float = halving(up.OptimizationState(epoch=1))
 adam: up.Adam = torch.Adam(torch.lr_scheduler.StepLR(0.1, 30))
+adamw: up.AdamW = torch.AdamW([{"params": ["*.bias", 0], "weight_decay": 0.0}, {"params": "*"}], lr=1e-3)
 lamb: up.LAMB = oneflow.LAMB(lr=0.1)
+mixed: up.SGD = openseq2seq.MixedPrecisionOptimizerWrapper(up.SGD(rate), 128.0)
+there: list[up.Updater] = [
+    openseq2seq.optimize_loss(mixed, clip_gradients=1.0, summaries=["loss_scale"]),
+    openseq2seq.optimize_loss("Adam", {"beta1": 0.8}, lambda step: 0.1 / (1 + step), iter_size=2),
+    openseq2seq.optimize_loss(up.Lion, None, openseq2seq.lr_policies.fixed_lr(0.1), dtype="mixed", loss_scaling="Backoff"),
+]
+summed_up: dict[str, float] = openseq2seq.summaries_of(there[0], ["loss_scale"])
+carried: up.Updater = up.get_updater(up.SGD(0.1, policy=policy), loss_scale=128, stochastic_rounding=None, report=True)
+carried.overrides = {1: up.FROZEN}
+carried.step([np.ones(3), None], [np.zeros(3), np.zeros(3)])
+carried.flush([np.zeros(3), np.zeros(3)])
+carried.reports = False
+report: up.Report = carried.report()
+numbers: dict[str, float] = report.as_dict()
+scaled: float = carried.scale_loss(0.5) / carried.loss_scale
 if TYPE_CHECKING:
+    up.get_updater(up.SGD(), nonfinite="stop")  # type: ignore[arg-type]
+    up.Average(keep="0.9")  # type: ignore[arg-type]
     torch.lr_scheduler.StepLR("0.1", 30)  # type: ignore[arg-type]
-    torch.Adam(betas=0.9)  # type: ignore[arg-type]  # functions keep the types of their arguments
-    oneflow.Adam([np.ones(3)])  # type: ignore[arg-type]
+    torch.Adam(betas=0.9)  # type: ignore[call-overload]  # functions keep the types of their arguments
+    oneflow.Adam([np.ones(3)])  # type: ignore[list-item]
     tensorlayerx.Adam(learning_rate=0.1)  # type: ignore[call-arg]
 
 state = up.OptimizationState(batch_size=2, epoch=0, batch=0, iteration=0)
@@ -139,4 +168,5 @@ for optimizer in optimizers:
     moment: npt.NDArray[np.float32] = up.normalized_gradient(optimizer, state, weights["w"], np.ones(3, np.float32))
     better: npt.NDArray[np.float32] = update.evaluation_weight("w", weights["w"])
     count: int = update.slots["w"].count
+    what: str = update.report().what
     value: float = up.get_learning_rate(rate, state.ahead(1)) + up.get_momentum(ramp, state)

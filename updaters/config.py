@@ -1,4 +1,4 @@
-"""Optimizers, schedules, gradient transforms and loss scales as data, which JSON can hold, and back."""
+"""Optimizers, schedules, gradient transforms, loss scales and policies as data, which JSON can hold, and back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+import re
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -19,6 +20,7 @@ import numpy as np
 from updaters import learning_rate, loss_scale, momentum, optimizers, transforms
 from updaters.checks import FINITE, number
 from updaters.optimizers import Optimizer
+from updaters.policy import FROZEN, Average, Frozen, Override, Policy
 from updaters.protocols import LearningRateScheduler
 from updaters.schedules.base import Combination
 from updaters.updater import Updater
@@ -30,7 +32,7 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 
 def to_config(value: Any) -> dict[str, Any]:
-    """An optimizer, a schedule, a gradient transform or a loss scale as data: dicts, lists, strings, numbers, booleans and None.
+    """An optimizer, a schedule, a transform, a loss scale or a policy as data: dicts, lists, strings, numbers, booleans and None.
 
     All fields are written, so that a config means the same where a later version begins from other numbers; floats come back
     exactly. What a `Plateau` remembers is no configuration; its `state_dict` has it.
@@ -49,12 +51,12 @@ def to_config(value: Any) -> dict[str, Any]:
     """
     data = _written(value, "config", 0)
     if not isinstance(data, dict):
-        raise TypeError(f"config must be an optimizer, a schedule, a transform or a loss scale, got {value!r}")
+        raise TypeError(f"config must be an optimizer, a schedule, a transform, a loss scale or a policy, got {value!r}")
     return {"version": VERSION, **data}
 
 
 def from_config(data: Mapping[str, Any]) -> Any:
-    """The optimizer, schedule, gradient transform or loss scale that `to_config` wrote.
+    """The optimizer, schedule, gradient transform, loss scale or policy that `to_config` wrote.
 
     A config may be written by hand too, and leave out what the class itself does not ask for. It is data alone: the names in it
     are looked up among our own classes and what `register` was given, and nowhere else.
@@ -146,6 +148,51 @@ def _is_again(item: Any, known: Any) -> bool:
     return first == second and "<" not in item.__qualname__  # so there are of lambdas, and of what is in functions
 
 
+# What stands in a config for values whose classes have no fields.
+
+
+@attrs.frozen
+class _Frozen:
+    """`FROZEN`, in `overrides`."""
+
+    @property
+    def value(self) -> Frozen:
+        """The value itself."""
+        return FROZEN
+
+
+FLAGS = {flag.name: flag for flag in (re.ASCII, re.IGNORECASE, re.MULTILINE, re.DOTALL, re.VERBOSE)}
+
+
+@attrs.frozen
+class _Expression:
+    """A compiled regular expression."""
+
+    pattern: str
+    flags: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, value: re.Pattern[str]) -> _Expression:
+        """The fields of an expression."""
+        return cls(value.pattern, tuple(str(name) for name, flag in FLAGS.items() if value.flags & flag))
+
+    @property
+    def value(self) -> re.Pattern[str]:
+        """The expression."""
+        if not isinstance(self.pattern, str):
+            raise TypeError(f"pattern must be a string, got {self.pattern!r:.60}")
+        for flag in self.flags if isinstance(self.flags, tuple) else (self.flags,):
+            if flag not in FLAGS:
+                raise ValueError(f"flags must be among {', '.join(map(str, FLAGS))}, got {flag!r:.60}")
+        try:
+            return re.compile(self.pattern, sum(FLAGS[flag] for flag in self.flags))
+        except re.error as error:
+            raise ValueError(f"pattern must be a regular expression, got {self.pattern!r:.60}: {error}") from None
+
+
+STAND_INS: dict[type, Callable[[Any], Any]] = {Frozen: lambda value: _Frozen(), re.Pattern: _Expression.of}
+
+
 # The names of classes. Those that both namespaces of schedules have are written as learning_rate's.
 
 
@@ -161,17 +208,22 @@ _types: dict[str, type] = {
     **_public(momentum, "momentum."),
     **_public(transforms, "transforms."),
     **_public(loss_scale, "loss_scale."),
+    "policy.Policy": Policy,
+    "policy.Average": Average,
+    "policy.Override": Override,
+    "policy.FROZEN": _Frozen,
+    "policy.Expression": _Expression,
 }
 _functions: dict[str, Callable[..., Any]] = {}
 _names: dict[Any, str] = {kind: name for name, kind in reversed(_types.items())}
 
 COMPAT = "compat."
-RESERVED = ("learning_rate.", "momentum.", "transforms.", "loss_scale.", COMPAT)
+RESERVED = ("learning_rate.", "momentum.", "transforms.", "loss_scale.", "policy.", COMPAT)
 
 
 @cache
 def _compat() -> dict[str, type]:
-    """The optimizers, schedules and loss scales that are classes of `updaters.compat`, by their modules' names.
+    """The optimizers, schedules, transforms and loss scales that are classes of `updaters.compat`, by their modules' names.
 
     All modules there are imported, so that no part of a config ever is part of an import.
     """
@@ -179,7 +231,8 @@ def _compat() -> dict[str, type]:
     modules = [importlib.import_module(found.name) for found in pkgutil.walk_packages(root.__path__, f"{root.__name__}.")]
     kinds = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
     ours = {kind for kind in kinds if kind.__module__ in {module.__name__ for module in modules} and attrs.has(kind)}
-    return {_compat_name(kind): kind for kind in ours if issubclass(kind, (Optimizer, LearningRateScheduler, loss_scale.LogMax))}
+    taken = (Optimizer, LearningRateScheduler, loss_scale.LogMax)
+    return {_compat_name(kind): kind for kind in ours if issubclass(kind, taken) or hasattr(kind, "apply")}
 
 
 def _compat_name(kind: type) -> str:
@@ -256,13 +309,14 @@ def _written(value: Any, path: str, depth: int) -> Any:
         return _scalar(value, path)
     if isinstance(value, tuple):
         return [_written(member, f"{path}[{i}]", depth + 1) for i, member in enumerate(value)]
+    value = STAND_INS.get(type(value), _itself)(value)
     kind: type = type(value)
     name = _type_name(kind)
     if name is not None:
-        fields = {
-            field.argument: _written(getattr(value, field.attribute), f"{path}.{field.argument}", depth + 1)
-            for field in _fields(kind)
-        }
+        fields = {}
+        for field in _fields(kind):
+            write = _written_settings if (kind, field.argument) == SETTINGS else _written
+            fields[field.argument] = write(getattr(value, field.attribute), f"{path}.{field.argument}", depth + 1)
         return {"type": name, **fields}
     function = _function_name(value)
     if function is not None:
@@ -271,7 +325,7 @@ def _written(value: Any, path: str, depth: int) -> Any:
         raise TypeError(f"{path} must be a value, got {value!r} (the class; call it)")
     if isinstance(value, Updater):
         raise TypeError(
-            f"{path} must be an optimizer, a schedule, a transform or a loss scale, got {value!r}, "
+            f"{path} must be an optimizer, a schedule, a transform, a loss scale or a policy, got {value!r}, "
             "which has one: give its `optimizer`"
         )
     if isinstance(value, list):
@@ -279,6 +333,29 @@ def _written(value: Any, path: str, depth: int) -> Any:
     if callable(value) and not attrs.has(kind) and not dataclasses.is_dataclass(kind):
         raise TypeError(f"{path} must be a registered function, got {value!r}; give it a name with updaters.register")
     raise TypeError(f"{path} must be of a registered class, got {value!r}; give {kind.__name__} a name with updaters.register")
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+SETTINGS = (Override, "settings")
+"""The one field that holds anything by names: a mapping without a type, among data."""
+
+
+def _written_settings(value: Any, path: str, depth: int) -> Any:
+    if not isinstance(value, tuple):
+        return _written(value, path, depth)
+    for name, _ in value:
+        if not isinstance(name, str):
+            raise TypeError(f"{path} must have the names of hyperparameters, got {name!r}")
+    return {name: _written(setting, f"{path}.{name}", depth + 1) for name, setting in value}
+
+
+def _read_settings(data: Any, path: str, depth: int) -> Any:
+    if not isinstance(data, Mapping) or "type" in data:
+        return _read(data, path, depth)
+    return {name: _read(setting, f"{path}.{name}", depth + 1) for name, setting in data.items()}
 
 
 def _function_name(value: Any) -> str | None:
@@ -319,9 +396,14 @@ def _read_mapping(data: Mapping[str, Any], path: str, depth: int) -> Any:
     for field in fields.values():
         if field.needed and field.argument not in data:
             raise ValueError(f"{path}.{field.argument} is missing, which {name} needs")
-    arguments = {key: _read(data[key], f"{path}.{key}", depth + 1) for key in fields if key in data}
+    arguments = {}
+    for key in fields:
+        if key in data:
+            read = _read_settings if (kind, key) == SETTINGS else _read
+            arguments[key] = read(data[key], f"{path}.{key}", depth + 1)
     try:
-        return kind(**arguments)
+        made = kind(**arguments)
+        return made.value if kind in (_Frozen, _Expression) else made
     except (TypeError, ValueError) as error:
         what = str(error)
         own = f"{kind.__name__}."
@@ -348,7 +430,8 @@ def _check_keys(data: Mapping[str, Any], others: tuple[str, ...], path: str, nam
 def _read_type(data: Mapping[str, Any], path: str) -> tuple[type, str]:
     if "type" not in data:
         raise ValueError(
-            f"{path}.type is missing, the name of an optimizer, a schedule, a transform, a loss scale or a registered class"
+            f"{path}.type is missing, the name of an optimizer, a schedule, a transform, a loss scale, a policy "
+            "or a registered class"
         )
     name = data["type"]
     known = _known_types(name) if isinstance(name, str) else _types

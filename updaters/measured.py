@@ -16,7 +16,7 @@ from updaters.weight_state import Index
 
 DECIDING = ("finite", "peak", "total", "huge")
 COLUMNS = (*DECIDING, "gradient", "clipped", "weight", "update")
-"""What a table has of a weight, as far as it is measured: `order.py` says what they are. Those that decide come first."""
+"""What a table has of a weight, as far as it is measured; `order.py` says what. What decides about a step comes first."""
 
 ROWS = 256
 """The weights of a block. A block stays where it is once it is made, since kernels write to it."""
@@ -47,12 +47,12 @@ class Table:
         return {name: block[start : start + 1].reshape(()) for name, start in zip(COLUMNS, starts, strict=True)}
 
     def column(self, name: str, indices: Sequence[Index]) -> Array:
-        """One number of several weights, in the order in which these were first measured, on the device."""
-        rows = sorted(self._rows[index] for index in indices)
+        """One number of several weights, in their order, on the device."""
+        rows = [self._rows[index] for index in indices]
         start = COLUMNS.index(name) * ROWS
         parts = [block[start : start + ROWS] for block in self._blocks]
         column = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if rows[-1] == len(rows) - 1:
+        if rows == list(range(len(rows))):
             return column[: len(rows)]
         if self._picked[0] != rows:  # kept, since what is sent to a device may be waited for
             self._picked = rows, self.backend.from_host(np.asarray(rows), self.device)
@@ -70,7 +70,7 @@ class Table:
         parts = [block[: len(names) * ROWS] for block in self._blocks]
         block = parts[0] if len(parts) == 1 else np.concatenate(parts)
         values = np.asarray(block if isinstance(block, np.ndarray) else block.get()).reshape(-1, len(names), ROWS)
-        rows = {index: divmod(self._rows[index], ROWS) for index in sorted(indices, key=self._rows.__getitem__)}
+        rows = {index: divmod(self._rows[index], ROWS) for index in indices}
         return {
             index: dict(zip(names, values[number, :, place].tolist(), strict=True)) for index, (number, place) in rows.items()
         }

@@ -118,7 +118,7 @@ def decay_weight(w: Any, g: Any, share: Any) -> Any:
 
 UNSCALE = Part(scale, lambda now, call, t: (1 / call.loss_scale,))
 UNSCALE_AND_MEAN = Part(scale, lambda now, call, t: (1 / (call.loss_scale * call.state.batch_size),))
-MEAN = Part(mean, lambda now, call, t: (call.calls,), slots=("accumulated",))
+MEAN = Part(mean, lambda now, call, t: (float(call.calls),), slots=("accumulated",))
 ADD = Part(add, slots=("accumulated",))
 GRAD_CLIP = Part(clip, lambda now, call, t: (now.grad_clip,))
 NEGATE = Part(negate)

@@ -18,7 +18,7 @@ from updaters.rule import Group
 from updaters.schedules.base import Combination
 from updaters.weight_state import Index, check_index
 
-OWN = ("lr_scale", "clip")
+OWN = ("lr_scale", "clip", "clip_with")
 """Settings that are no fields of an optimizer."""
 
 
@@ -54,6 +54,8 @@ class Choice:
                 clips = () if clip is None else tuple(clip) if isinstance(clip, (tuple, list)) else (clip,)
                 check_clips(clips, f"{name}: clip")
                 self._groups[place] = Group(clips, pattern)
+            if "clip_with" in override.fields:
+                self._groups[place] = self._group_of(override.fields["clip_with"], place, name)
 
     def _check(self, override: Override, name: str) -> None:
         if override.settings is FROZEN:
@@ -74,6 +76,15 @@ class Choice:
         for optimizer in inner:
             _changed(optimizer, override, name)
 
+    def _group_of(self, pattern: Any, place: int, name: str) -> Group:
+        """The group of another override, before this one."""
+        if place in self._groups:
+            raise ValueError(f"{name} must have either a clip or clip_with, got both")
+        for other, group in self._groups.items():
+            if self.policy.overrides[other].pattern == pattern:
+                return group
+        raise ValueError(f"{name}: clip_with must be a pattern further up that has a clip, got {pattern!r}")
+
     @property
     def groups(self) -> Sequence[Group]:
         """All groups."""
@@ -81,9 +92,10 @@ class Choice:
 
     @property
     def unmatched(self) -> list[Any]:
-        """The patterns that no index has matched so far."""
+        """The patterns that no index has matched so far, but for `"*"`, of what is left, which may be nothing."""
         met = {place for place in self._matches.values() if place is not None}
-        return [override.pattern for place, override in enumerate(self.policy.overrides) if place not in met]
+        patterns = [override.pattern for place, override in enumerate(self.policy.overrides) if place not in met]
+        return [pattern for pattern in patterns if pattern != "*"]
 
     def of(self, index: Index, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Optimizer, Group] | Frozen:
         """The optimizer and the group of a weight.

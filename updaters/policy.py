@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -29,17 +30,21 @@ Pattern: TypeAlias = str | int | tuple[Any, ...] | re.Pattern[str]
 """Which weights: a glob over indices, a regular expression, or an index itself."""
 
 
+def _as_settings(settings: Any) -> Any:
+    return tuple(settings.items()) if isinstance(settings, Mapping) else settings
+
+
 @attrs.frozen
 class Override:
     """What is different for the weights that a pattern matches.
 
     Attributes:
         pattern: a glob, a regular expression, or an index.
-        settings: hyperparameters by name, with `lr_scale` and `clip`; another optimizer; or `FROZEN`.
+        settings: hyperparameters by name, with `lr_scale`, `clip` and `clip_with`; another optimizer; or `FROZEN`.
     """
 
     pattern: Pattern
-    settings: Any
+    settings: Any = attrs.field(converter=_as_settings)
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -49,11 +54,8 @@ class Override:
 
 def _as_overrides(given: Mapping[Any, Any] | Iterable[Override]) -> tuple[Override, ...]:
     if not isinstance(given, Mapping):
-        return tuple(given)
-    return tuple(
-        Override(pattern, tuple(settings.items()) if isinstance(settings, Mapping) else settings)
-        for pattern, settings in given.items()
-    )
+        return tuple(given) if isinstance(given, Iterable) else (given,)
+    return tuple(Override(pattern, settings) for pattern, settings in given.items())
 
 
 def _as_clips(clip: Any) -> tuple[Any, ...]:
@@ -87,9 +89,9 @@ def _check_overrides(instance: object, attribute: attrs.Attribute[Any], override
 
 
 def _as_loss_scale(value: Any) -> Any:
-    if value is None or not isinstance(value, (int, float)) or isinstance(value, bool):
+    if not isinstance(value, Real) or isinstance(value, bool):
         return value
-    return Static(value)
+    return Static(float(value))
 
 
 def _check_loss_scale(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -164,6 +166,14 @@ class Policy:
         average: an average of the weights.
         overrides: what is different for some weights.
         count_calls: schedules on the iteration clock count the calls that only accumulate too.
+
+    Raises:
+        TypeError, ValueError: a field is out of range; or two of them contradict each other.
+
+    Example:
+        >>> adam = up.Adam(0.1, policy=up.Policy(clip=up.transforms.ClipByNorm(1.0), accumulate=4))
+        >>> up.get_updater(adam, accumulate=2).policy
+        Policy(clip=(ClipByNorm(bound=1.0),), accumulate=2)
     """
 
     clip: tuple[Any, ...] = attrs.field(default=(), converter=_as_clips, validator=_check_clips)

@@ -65,6 +65,12 @@ class Report:
         unmatched: the patterns of `overrides` that no index has matched so far.
         iteration: the clock's.
         held: the clock's, too.
+
+    Example:
+        >>> update = up.get_updater(up.SGD(0.1), nonfinite="skip")
+        >>> update.step([np.array([np.inf])], [np.array([1.0])])
+        >>> update.report().skipped, update.report().nonfinite
+        (True, (0,))
     """
 
     what: What
@@ -88,7 +94,7 @@ class Report:
             >>> update = up.get_updater(up.SGD(0.5), report=True)
             >>> update("w", np.array([3.0, 4.0]), np.array([1.0, 0.0]))
             >>> numbers = update.report().as_dict()
-            >>> numbers["gradient_norm/w"], numbers["update_norm/w"], numbers["loss_scale"]
+            >>> numbers["gradient_norm/w"], numbers["update_norm/w"], numbers["updates/w"]
             (5.0, 2.5, 1.0)
         """
         numbers = {"loss_scale": self.loss_scale, "skipped": float(self.skipped), "held": float(self.held)}

@@ -42,8 +42,8 @@ from updaters.order import (
 )
 from updaters.policy import Policy
 
-APART = Formula("gradient", lambda w, g, gradient: (w, g), ("_gradient",), (), ())
-"""The weight and the gradient side by side, for a rule of whole arrays."""
+APART = Formula("gradient", lambda w, g, gradient: (w, g), ("the gradient",), (), ())
+"""The weight and the gradient side by side, for a rule of whole arrays; no slot of a rule has such a name."""
 
 
 @attrs.frozen(eq=False)
@@ -169,6 +169,10 @@ class Rule:
         """The parts that come before the own formula."""
         return () if self.apply is None else (*self.apply.begin, *self.apply.before)
 
+    def kept_numbers(self, section: Section) -> int:
+        """How many of a section's numbers, the first, are the optimizer's own; the others are measured, whatever their names."""
+        return len(self.own.numbers) if section is self.apply else 0
+
     @classmethod
     def of(
         cls,
@@ -210,6 +214,10 @@ class Rule:
         prepare = None
         seen = [*raw, *checks]
         if group.of_units is not None or of_moduli:
+            if of_moduli and group.of_units is not None and second:
+                raise ValueError(
+                    f"clip: for complex weights nothing can be between one of units and the norm of moduli, got {group.clip}"
+                )
             if of_moduli:
                 first, second = [*first, *second], []
             prepare = Section.of(GRADIENT, begin, [*seen, *[GRADIENT_SIZE] * reports, *first])
@@ -244,12 +252,9 @@ class Rule:
             apply = Section.of(own, begin, before, after, shared=shared)
         gather = None
         if accumulates:
-            gathering = [*unscaling(optimizer, policy), ADD]
-            if policy.average is not None and policy.average.every_call:
-                keep = [into_master(half)] if mastered and half else []
-                gather = Section.of(NOTHING, begin, gathering, [*averaging(policy), *keep])
-            else:
-                gather = Section.of(NOTHING, [], gathering)
+            averages = averaging(policy) if policy.average is not None and policy.average.every_call else []
+            stores = [into_master(half)] if averages and mastered and half else []
+            gather = Section.of(NOTHING, begin if averages else [], [*unscaling(optimizer, policy), ADD], [*averages, *stores])
         kept = {
             **({"accumulated": 0.0} if accumulates else {}),
             **({"master": "w"} if mastered else {}),
@@ -261,7 +266,7 @@ class Rule:
                 f"{name} keeps {', '.join(map(repr, sorted(taken)))} itself, a name that the updater needs for its own"
             )
         sections = [section for section in (apply, store, measure, prepare) if section is not None]
-        measures = any({*section.formula.numbers} - {*own.numbers} for section in sections)
+        measures = of_moduli or any(len(section.formula.numbers) > len(own.numbers) * (section is apply) for section in sections)
         return cls(
             optimizer, group, own, tuple(optimizer.scalars), apply, store, gather, measure, prepare, kept, measures, of_moduli,
             random, reports,

@@ -82,6 +82,7 @@ class OptimizationState:
     last_held: int = _counter(0, repr=False)
     # Batches of a re-entered epoch still to be passed over, and how many `epochs` and `batches` loops are running.
     _done: int = attrs.field(default=0, init=False, eq=False, repr=False)
+    _applied: int = attrs.field(default=0, init=False, eq=False, repr=False)  # the iteration in which something was, last
     _loops: int = attrs.field(default=0, init=False, eq=False, repr=False)
     _passes: int = attrs.field(default=0, init=False, eq=False, repr=False)
 
@@ -151,13 +152,14 @@ class OptimizationState:
             self._passes -= 1
 
     def hold(self) -> None:
-        """Count the iteration as one in which nothing was applied. Updaters do, and several may within one iteration."""
-        if self.last_held < self.iteration:
+        """Count the iteration as one in which nothing was applied, unless something was, before. Updaters do, several maybe."""
+        if self.last_held < self.iteration != self._applied:
             self.held += 1
             self.last_held = self.iteration
 
     def release(self) -> None:
-        """Something is applied in the iteration after all: it is not held."""
+        """Something is applied in the iteration: it is not held, whatever else happens in it."""
+        self._applied = self.iteration
         if self.last_held == self.iteration > 0:
             self.held -= 1
             self.last_held = 0

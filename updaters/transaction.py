@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import attrs
 import numpy as np
 
-from updaters.arrays import Array, slot_dtype
+from updaters.arrays import LARGEST, Array, real_dtype, slot_dtype
 from updaters.backends import whole
 from updaters.measured import Numbers, Table, norm_from, norm_of
 from updaters.order import Call
@@ -26,7 +26,9 @@ def recorded(known: WeightState, section: Section) -> whole.Recorded:
     """A section's recording, with the slots and the numbers of a weight that it works on."""
     formula, arrays = section.formula, known._arrays
     slots = [arrays[name] for name in formula.slots if name in arrays]
-    return section.recording, slots, [arrays[name] if name in arrays else known.row[name] for name in formula.numbers]
+    kept = known.rule.kept_numbers(section)
+    numbers = [(arrays if place < kept else known.row)[name] for place, name in enumerate(formula.numbers)]
+    return section.recording, slots, numbers
 
 
 def bind(known: WeightState, section: Section, weight: Array, grad: Array) -> Any:
@@ -87,10 +89,14 @@ def _by_units(entry: Entry, call: Call) -> None:
     known, grad, weight = entry
     group, on_device = known.rule.group, nullcontext() if isinstance(weight, np.ndarray) else weight.device
     with np.errstate(all="ignore"), on_device:
-        if group.of_units is not None:
+        if group.of_units is not None and grad.size:
             coefficients = group.of_units.coefficients(known.rule.optimizer.at(call.state), call.state)
-            w = known._arrays.get("master", weight)
-            grad *= group.of_units.apply(w, grad, *coefficients).astype(grad.real.dtype)
+            w = weight
+            if "master" in known._arrays:  # and where the weight was changed since it was stored, as it is
+                master, most = known._arrays["master"], LARGEST[weight.dtype.name]
+                stored = np.minimum(np.maximum(master, -most), most).astype(weight.dtype)
+                w = np.where(weight == stored, master, weight)
+            grad *= group.of_units.apply(w, grad, *coefficients).astype(real_dtype(grad.dtype))
         if known.rule.of_moduli:
             moduli, p = np.abs(grad).astype(np.float64), group.of_all.order
             if grad.size:

@@ -243,11 +243,10 @@ class AGC:
         parts = as_reals(array)
         units = parts[np.newaxis] if own is None else np.moveaxis(parts, own, 0)
         others = tuple(range(1, units.ndim))
-        count = len(units)
-        at_once = max(1, BLOCK * count // max(1, units.size)) if isinstance(array, np.ndarray) else count
+        count = units.shape[0]
+        at_once = max(1, BLOCK * count // units.size) if isinstance(array, np.ndarray) else count
         sums = [np.square(units[i : i + at_once], dtype=np.float64).sum(axis=others) for i in range(0, count, at_once)]
-        norms = np.sqrt(np.concatenate(sums)) if sums else np.zeros(0)
-        return norms.reshape([-1 if axis == own else 1 for axis in range(array.ndim)])
+        return np.sqrt(np.concatenate(sums)).reshape([-1 if axis == own else 1 for axis in range(array.ndim)])
 
 
 def _larc_ratio(w: Any, g: Any, eta: Any, epsilon: Any) -> Any:

@@ -77,12 +77,18 @@ class Updater:
         if not self._plain:
             self._call_alone(index, grad, weight)
             return
-        entry = self._admit(index, grad, weight, self._state)
+        state = self._state
+        call = self._call
+        if state.last_held == state.iteration > 0:  # by another updater
+            call = attrs.evolve(call, state=_free(state))
+        entry = self._admit(index, grad, weight, call.state)
         if entry is None:
             return
         known, grad, weight = entry
-        scalars, ready = self._ready(known, grad, weight, self._call, None)
+        scalars, ready = self._ready(known, grad, weight, call, None)
         known.runner.run((ready,))
+        if state._applied != state.iteration:
+            state.release()
         known.count += 1
         known._scalars = scalars
         self._known[known.index] = known
@@ -105,15 +111,17 @@ class Updater:
         # Where the caller runs the updater's own clock through its data, it is not advanced twice.
         advances = self._owns_clock and not self._state.is_driven
         now = attrs.evolve(self._state, iteration=self._state.iteration + 1) if advances else self._state
+        now = _free(now)
         triples = list(_triples(grads, weights))
         if self._plain:
             entries = self._entries(triples, now)
+            self._happened = Happened()
             if entries:
                 self._apply(entries, dict.fromkeys({known.device for known, _, _ in entries}, Call(now, self.loss_scale)))
                 self._state.iteration += advances
+                self._state.release()
                 self._happened = Happened("applied", tuple(known.index for known, _, _ in entries), self.loss_scale)
             return
-        now = _free(now)
         calls = self._calls + 1
         applies = calls == self._policy.accumulate
         if applies and calls > 1:  # a weight that has no gradient now may have had one before
@@ -124,6 +132,8 @@ class Updater:
             self._transact(entries, Call(now, self.loss_scale, calls), applies)
             self._state.iteration += advances
             self._settle(0 if applies else calls)
+        else:
+            self._happened = Happened()
 
     def flush(self, weights: Mapping[Any, Array] | Sequence[Array]) -> None:
         """Apply what has been accumulated: the mean of fewer gradients than `accumulate` says. Where there is none, do nothing.
@@ -146,7 +156,7 @@ class Updater:
             counts = {known.index: known.gathered for known, _, _ in entries}
             raise ValueError(f"flush takes weights with as many accumulated gradients each, got {counts}")
         self._check_group(entries, applies=True)
-        if entries:
+        if entries or self._calls:
             self._transact(entries, Call(now, self.loss_scale, waiting), applies=True)
             self._settle(0)
 
@@ -262,8 +272,8 @@ class Updater:
     def report(self) -> Report:
         """What the last call did: the norms of each weight's gradient and update, and by what clips changed them.
 
-        Norms are there where the updater was made with `report=True`, or `update.reports` is set; what was skipped, the loss
-        scale and norms that were taken anyway always are. On a GPU numbers stay there until they are asked for here.
+        Norms are there where the updater was made with `report=True`, or `update.reports` is set; what was skipped, the
+        loss scale and norms that were taken anyway always are. On a GPU numbers stay there until they are asked for here.
 
         Example:
             >>> update = up.get_updater(up.SGD(0.1), clip=up.transforms.ClipByNorm(2.5), report=True)
@@ -320,8 +330,11 @@ class Updater:
         happened = self._happened
         self._take_up(choice, rules)
         self._happened = happened
-        for index, choosen in chosen.items():
-            self._known[index].unbind(choosen)
+        for index, rule_or_frozen in chosen.items():
+            known = self._known[index]
+            known.unbind(rule_or_frozen)
+            if known.gathered and isinstance(rule_or_frozen, Frozen):  # or it would wait for a group that goes on without it
+                known.empty()
 
     def _rule_for(self, index: Index, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Rule | Frozen:
         """The rule for a weight."""
@@ -405,7 +418,7 @@ class Updater:
         if worked_out is None:
             coefficients, scalars = rule.work_out(call, known.count + 1, known._scalars)
         else:  # weights with the same history share them
-            history = rule, known.count, id(known._scalars), known.device
+            history = rule, known.count, *known._scalars.values(), known.device
             if history not in worked_out:
                 worked_out[history] = rule.work_out(call, known.count + 1, known._scalars)
             coefficients, scalars = worked_out[history]
@@ -500,6 +513,7 @@ class Updater:
         known = self._known.get(index)
         if known is None or not known.gathered:
             return None
+        known.check(weight := check_weight(weight, index))
         return self._backend_for(weight, index).slot(weight, known.shape, slot_dtype(known.dtype), 0.0)
 
     def _check_group(self, entries: Sequence[Entry], applies: bool) -> None:
@@ -555,8 +569,8 @@ class Updater:
         size = sum(known.nbytes for known in list(self._known.values()))
         weights = f"{len(self._known)} weight{'' if len(self._known) == 1 else 's'}"
         policy = "" if self._policy == Policy() else f"{self._policy!r}, "
-        kept = f"{weights}, {_readable(size)} of slots"
-        return f"Updater({self._optimizer!r}, {self._state!r}, {policy}backend={self._backend!r}; {kept})"
+        what = f"{self._optimizer!r}, {self._state!r}, {policy}backend={self._backend!r}"
+        return f"Updater({what}; {weights}, {_readable(size)} of slots)"
 
 
 def get_updater(
@@ -585,8 +599,9 @@ def get_updater(
             step at once need a clock of the caller's.
         overrides: what is different for some weights, by pattern: a glob over indices (the parts of a tuple are joined by dots),
             a compiled regular expression, which is searched for, or an index itself. The first that matches counts. It gives
-            hyperparameters by name, with `lr_scale`, by which the learning rate is multiplied, and a `clip` of their own; or
-            another optimizer; or `FROZEN`.
+            hyperparameters by name, with `lr_scale`, by which the learning rate is multiplied, and a `clip` of their own, or
+            `clip_with`, a pattern further up whose clip, and norm of all gradients, they share; or another optimizer; or
+            `FROZEN`.
         clip: one of `updaters.transforms`, or several, for gradients before their decay.
         nonfinite: where a gradient is infinite or NaN, `"ignore"` that; `"raise"` an error, at each call; or `"skip"` the update
             of all weights, and with it all calls that it was accumulated over.

@@ -1,1 +1,6 @@
-collect_ignore = ["make.py", "make_schedules.py", "signatures.py"]  # scripts, for machines that have the systems
+collect_ignore = [
+    "make.py",
+    "make_groups.py",
+    "make_schedules.py",
+    "signatures.py",
+]  # scripts, for machines that have the systems

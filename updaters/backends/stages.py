@@ -238,7 +238,7 @@ class StagedBound:
 
     def job(self, weight: Any, grad: Any, coefficients: Sequence[float]) -> StagedJob | None:
         """The update, ready to run; None where the binding does not fit this gradient."""
-        if grad.dtype != self.grad_dtype:
+        if grad.dtype is not self.grad_dtype:  # as quick passes have it: an unpickled array's is another object
             return None
         written = self.stages.whole.written
         if (self.writes_weight or self.slots) and any(np.may_share_memory(grad, array) for array in written(weight, self.slots)):

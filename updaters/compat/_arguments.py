@@ -12,6 +12,7 @@ import attrs
 
 from updaters.checks import NONNEGATIVE, Interval, number
 from updaters.protocols import Schedulable
+from updaters.transforms import ClipByGlobalNorm, ClipByValue
 
 T = TypeVar("T")
 
@@ -74,14 +75,18 @@ def doubled(value: object, name: str) -> float:
     return 2 * number(value, name, NONNEGATIVE)
 
 
-def check_no_params(called: str, args: tuple[object, ...], options: Mapping[str, object]) -> None:
-    """Raise where parameters are given, which the systems' own functions take first."""
-    first = args[0] if args else None
-    are_many = isinstance(first, Iterable) and not callable(first) and not isinstance(first, str)
-    if "params" in options or (are_many and getattr(first, "ndim", 1) != 0):
+def are_many(value: object) -> bool:
+    """Whether a first argument is parameters, and no learning rate."""
+    several = isinstance(value, Iterable) and not callable(value) and not isinstance(value, str)
+    return several and getattr(value, "ndim", 1) != 0
+
+
+def check_no_params(called: str, params: Sequence[object]) -> None:
+    """Raise unless there are groups in the place of the systems' parameters."""
+    if not any(isinstance(group, Mapping) for group in params):
         raise TypeError(
             f"{called} takes no params: give each weight with its gradient to get_updater(...)(index, grad, weight); "
-            "a group with arguments of its own is an updater of its own"
+            "groups are dicts, whose params are patterns or indices"
         )
 
 
@@ -94,6 +99,18 @@ def lasting(several: Iterable[T], begins: Sequence[int]) -> tuple[list[T], list[
 def refuse(name: str, value: object, why: str) -> NoReturn:
     """Raise an error about an argument that is never taken."""
     raise ValueError(f"{name} is not taken, got {value!r}: {why}")
+
+
+def norm_clip(called: str, max_norm: Any, norm_type: Any, *names: str) -> ClipByGlobalNorm:
+    """A clip by the norm of all gradients as PyTorch has it; `names` are those of the two arguments."""
+    fields = dict(zip(("bound", "p"), names, strict=True))
+    return build(ClipByGlobalNorm, called, fields, bound=max_norm, p=norm_type, epsilon=1e-6)
+
+
+def value_clip(called: str, clip_value: Any) -> ClipByValue:
+    """A clip of each element to an interval around 0, of which a number says how wide it is."""
+    most = number(clip_value, f"{called}.clip_value", NONNEGATIVE)
+    return ClipByValue(-most, most)
 
 
 def not_yet(name: str, value: object, instead: str) -> NoReturn:

@@ -77,6 +77,6 @@ def check_clock(clock: object, name: str) -> Clock:
 def check_function(value: T, name: str) -> T:
     """`value`, which must be a function, one for all weights."""
     if not callable(value) or isinstance(value, type):
-        several = ": each group of parameters is an updater of its own" if isinstance(value, (list, tuple)) else ""
+        several = ": a group of parameters has a schedule of its own" if isinstance(value, (list, tuple)) else ""
         raise TypeError(f"{name} must be a function, got {value!r}{several}")
     return value

@@ -101,7 +101,7 @@ def LambdaLR(
 ) -> Schedule:
     """OneFlow's LambdaLR.
 
-    `lr_lambda` is one function; where groups of parameters have one each, each group has an updater of its own.
+    `lr_lambda` is one function; where groups of parameters have one each, each group has a schedule of its own.
 
     Example:
         >>> from updaters.compat.oneflow import lr_scheduler
@@ -166,7 +166,7 @@ def ReduceLROnPlateau(
 
     After more than `patience` metrics in a row that are no better there is a reduction, unless it would be one of `eps` or
     less; the `cooldown` metrics after it are not held against it. Reading it changes nothing, and it takes no `clock`: metrics
-    alone move it. `min_lr` is one number; where groups of parameters have one each, each group has an updater of its own.
+    alone move it. `min_lr` is one number; where groups of parameters have one each, each group has a schedule of its own.
 
     Two things are put right. A metric that is infinite is bad, where one may be the best for ever in OneFlow. A relative
     threshold is a share of the best metric's magnitude, where a negative metric that is worse may count as better there.

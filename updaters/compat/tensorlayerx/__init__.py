@@ -4,25 +4,34 @@
 `update.step(grads, weights)`, with `from updaters.compat import tensorlayerx`. Its other backends do otherwise in places.
 
 A learning rate may be a scheduler, any callable `state -> float`; `tensorlayerx.lr` has TensorLayerX's. `weight_decay * w` is
-added to the gradient first and `grad_clip` clips what comes out, by `ClipGradByValue` or `ClipGradByNorm`; `ClipByGlobalNorm` is
-yet to come. t counts a weight's own updates, where TensorFlow counts the optimizer's: the two differ for weights that have no
-gradient at times.
+added to the gradient first and `grad_clip` clips what comes out, by `ClipGradByValue`, `ClipGradByNorm` or `ClipByGlobalNorm`, of
+which the last goes with `update.step`. t counts a weight's own updates, where TensorFlow counts the optimizer's: the two differ
+for weights that have no gradient at times.
+
+Its PyTorch and OneFlow backends clip before the decay, by one norm of all gradients for `ClipGradByNorm`, by `clip_max` alone for
+`ClipGradByValue`, and have no `ClipByGlobalNorm`; for these, `get_updater` takes `clip=torch.clip_grad_norm_(...)` and
+`clip=torch.clip_grad_value_(...)` of `updaters.compat`. Its PaddlePaddle backend clips before the decay too:
+`clip=ClipByGlobalNorm(...)` goes there, as the other two do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import attrs
 
 from updaters import optimizers as rules
-from updaters.checks import POSITIVE
-from updaters.compat._arguments import build, doubled, negated, not_yet, switch, unless_zero
+from updaters import transforms
+from updaters.checks import NONNEGATIVE
+from updaters.compat._arguments import build, doubled, negated, switch, unless_zero
 from updaters.compat.tensorlayerx import lr as lr
-from updaters.optimizers.fields import hyperparameter
-from updaters.protocols import Schedulable
+from updaters.optimizers.base import Reading
+from updaters.optimizers.fields import nonnegative
+from updaters.policy import Policy
+from updaters.protocols import Schedulable, read
+from updaters.state import OptimizationState
 from updaters.transforms import ClipByNorm, ClipByValue
 
 __all__ = [
@@ -67,36 +76,62 @@ def ClipGradByNorm(clip_norm: Schedulable = 0.1) -> ClipByNorm:
     return build(ClipByNorm, "ClipGradByNorm", {"bound": "clip_norm"}, bound=clip_norm)
 
 
-@attrs.frozen
-class ClipByGlobalNorm:
-    """TensorLayerX's clip of the norm of all gradients together, which no optimizer here takes yet.
+def ClipByGlobalNorm(clip_norm: Schedulable) -> transforms.ClipByGlobalNorm:
+    """TensorLayerX's clip of the norm of all gradients together.
 
-    Attributes:
-        clip_norm: the bound.
+    Without an epsilon, as TensorFlow has it. The decay is clipped too: it moves from the optimizer into the updater's clip, in
+    whose place another `clip` given to `get_updater` would put itself. A norm that is infinite or NaN leaves gradients as they
+    are; TensorFlow makes all of them NaN.
 
     Example:
         >>> from updaters.compat import tensorlayerx
         >>> tensorlayerx.ClipByGlobalNorm(5)
-        ClipByGlobalNorm(clip_norm=5.0)
+        ClipByGlobalNorm(bound=5.0, p=2.0, epsilon=0.0)
+    """
+    names = {"bound": "clip_norm"}
+    return build(transforms.ClipByGlobalNorm, "ClipByGlobalNorm", names, bound=clip_norm)
+
+
+@attrs.frozen
+class AddDecay:
+    """The l2 decay as a clip, for what is to be clipped with it: g + strength * w.
+
+    Attributes:
+        strength: the strength of the decay.
     """
 
-    clip_norm: Schedulable = hyperparameter(attrs.NOTHING, POSITIVE, kw_only=False)
+    strength: Schedulable = nonnegative(attrs.NOTHING, kw_only=False)
+
+    @staticmethod
+    def apply(w: Any, g: Any, strength: Any) -> Any:
+        """The gradient with its decay."""
+        return g + strength * w
+
+    def coefficients(self, now: Reading, state: OptimizationState, /) -> Sequence[float]:
+        """The strength at a clock."""
+        return (read(self.strength, state, "AddDecay.strength", NONNEGATIVE),)
 
 
-Clip: TypeAlias = ClipByValue | ClipByNorm | ClipByGlobalNorm
+Clip: TypeAlias = ClipByValue | ClipByNorm | transforms.ClipByGlobalNorm
 
 
-def _clip(called: str, grad_clip: Clip | None) -> tuple[ClipByValue | ClipByNorm, ...]:
-    """The transforms for an argument `grad_clip`."""
-    if isinstance(grad_clip, ClipByGlobalNorm):
-        not_yet(f"{called}.grad_clip", grad_clip, "scale the gradients before the update")
+def _clip(called: str, grad_clip: Clip | None) -> dict[str, Any]:
+    """The field for an argument `grad_clip`."""
+    if isinstance(grad_clip, transforms.ClipByGlobalNorm):
+        return {"policy": Policy(clip=grad_clip)}
     if grad_clip is not None and not isinstance(grad_clip, (ClipByValue, ClipByNorm)):
-        raise TypeError(f"{called}.grad_clip must be ClipGradByValue(...), ClipGradByNorm(...) or None, got {grad_clip!r}")
-    return () if grad_clip is None else (grad_clip,)
+        kinds = "ClipGradByValue(...), ClipGradByNorm(...), ClipByGlobalNorm(...)"
+        raise TypeError(f"{called}.grad_clip must be {kinds} or None, got {grad_clip!r}")
+    return {"transforms": () if grad_clip is None else (grad_clip,)}
 
 
 def _shared(called: str, weight_decay: Schedulable, grad_clip: Clip | None) -> dict[str, Any]:
-    return {"weight_decay": unless_zero(weight_decay), "transforms": _clip(called, grad_clip)}
+    """The fields for a decay and a clip of what comes out."""
+    decay, clip = unless_zero(weight_decay), _clip(called, grad_clip)
+    if "policy" in clip and decay is not None:
+        first = build(AddDecay, called, {"strength": "weight_decay"}, strength=decay)
+        return {"policy": Policy(clip=(first, grad_clip))}
+    return {"weight_decay": decay, **clip}
 
 
 P = ParamSpec("P")
@@ -316,7 +351,7 @@ def Lamb(
     """
     return build(
         rules.LAMB, "Lamb", NAMES | {"weight_decay": "lamb_weight_decay"}, lr=lr, weight_decay=unless_zero(lamb_weight_decay),
-        beta1=beta_1, beta2=beta_2, epsilon=eps, transforms=_clip("Lamb", grad_clip),
+        beta1=beta_1, beta2=beta_2, epsilon=eps, **_clip("Lamb", grad_clip),
     )  # fmt: skip
 
 
@@ -338,5 +373,5 @@ def LARS(
     names = NAMES | {"trust": "lars_coeff", "weight_decay": "lars_weight_decay"}
     return build(
         rules.LARS, "LARS", names, lr=lr, momentum=unless_zero(momentum), trust=lars_coeff,
-        weight_decay=unless_zero(lars_weight_decay), epsilon=eps, transforms=_clip("LARS", grad_clip),
+        weight_decay=unless_zero(lars_weight_decay), epsilon=eps, **_clip("LARS", grad_clip),
     )  # fmt: skip

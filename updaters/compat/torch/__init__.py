@@ -1,8 +1,16 @@
 """PyTorch's optimizers: the names, arguments and numerics of `torch.optim` 2.13.
 
 `optim.Adam(model.parameters(), lr=1e-3)` becomes `updaters.get_updater(optim.Adam(lr=1e-3))`, where `from torch import optim`
-becomes `from updaters.compat import torch as optim`: there is no first argument `params`, since an updater is given each weight
-with its gradient.
+becomes `from updaters.compat import torch as optim`: no parameters come first, since an updater is given each weight with its
+gradient. Groups of parameters do, as patterns or indices:
+
+    optim.AdamW([{"params": ["*.bias", "norm.*"], "weight_decay": 0.0}, {"params": "*"}], lr=1e-3)
+
+A list holds several, and a tuple is one index; the first group that has a weight counts. What a group leaves out is as the call
+has it, and weights that no group has stay as they are, as there. A schedule belongs to the group that has it.
+`param_groups(update)` shows groups, `add_param_group` adds one, and `update.overrides = ...` changes them in mid-run.
+
+`clip_grad_norm_`, `clip_grad_value_` and `GradScaler` are for `updaters.get_updater(..., clip=..., loss_scale=...)`.
 
 Arguments are as `torch.optim` has them, and what a docstring here says nothing about is what it is there. A learning rate may be
 a schedule of `lr_scheduler`, or any other callable `state -> float`. `foreach`, `fused`, `capturable` and
@@ -12,19 +20,23 @@ in the half itself there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property, wraps
-from typing import Any, ClassVar, Literal, ParamSpec, TypeVar
+from collections.abc import Mapping
+from functools import cached_property
+from operator import neg
+from typing import Any, ClassVar, Literal
 
 import attrs
 import numpy as np
 
 from updaters import optimizers as rules
-from updaters.compat._arguments import build, check_no_params, negated, pair, refuse, switch, unless_zero
+from updaters.compat._arguments import build, negated, pair, refuse, switch, unless_zero
+from updaters.compat._groups import ParameterGroups
 from updaters.compat.torch import lr_scheduler as lr_scheduler
+from updaters.compat.torch.gradients import GradScaler, clip_grad_norm_, clip_grad_value_
 from updaters.optimizers.fields import nonnegative
 from updaters.protocols import Schedulable
 from updaters.state import OptimizationState
+from updaters.updater import Updater
 
 __all__ = [
     "ASGD",
@@ -35,14 +47,26 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "GradScaler",
     "Muon",
     "NAdam",
     "RAdam",
     "RMSprop",
     "Rprop",
+    "add_param_group",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "param_groups",
 ]
 
 NAMES = {"beta1": "betas[0]", "beta2": "betas[1]", "epsilon": "eps"}
+ADAGRAD = NAMES | {"initial_accumulator": "initial_accumulator_value"}
+ASGD_NAMES = {"regularization": "lambd", "power": "alpha", "start": "t0"}
+RMSPROP = NAMES | {"rho": "alpha"}
+RPROP = {"shrink": "etas[0]", "grow": "etas[1]", "min_step": "step_sizes[0]", "max_step": "step_sizes[1]"}
+ADAFACTOR = {"decay_rate": "beta2_decay", "epsilon1": "eps[0]", "epsilon2": "eps[1]", "clip_threshold": "d"}
+MUON = NAMES | {"polynomial": "ns_coefficients", "iterations": "ns_steps", "scale": "adjust_lr_fn"}
+SCALES = {None: "spectral", "original": "spectral", "match_rms_adamw": "rms"}
 
 FUSED = "each update is one fused pass as it is"
 WHY = {
@@ -76,22 +100,18 @@ def _decay(weight_decay: Schedulable, decoupled: bool = False) -> dict[str, Any]
     return {"weight_decay": unless_zero(weight_decay), "decay": "decoupled" if decoupled else "l2"}
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
+GROUPS = ParameterGroups(
+    "torch",
+    {**ADAGRAD, **ASGD_NAMES, **RMSPROP, **RPROP, **ADAFACTOR, **MUON, "decay": "decoupled_weight_decay"},
+    {
+        "decoupled_weight_decay": lambda decay: decay == "decoupled",
+        "beta2_decay": neg,
+        "adjust_lr_fn": {scale: name for name, scale in SCALES.items()}.get,
+    },
+)
 
 
-def _without_params(function: Callable[P, T]) -> Callable[P, T]:
-    """The function, with an error of its own where it is given PyTorch's `params`."""
-
-    @wraps(function)
-    def checked(*args: P.args, **options: P.kwargs) -> T:
-        check_no_params(f"torch.{function.__name__}", args, options)
-        return function(*args, **options)
-
-    return checked
-
-
-@_without_params
+@GROUPS.taken_by
 def SGD(
     lr: Schedulable = 1e-3, momentum: Schedulable = 0, dampening: Schedulable = 0, weight_decay: Schedulable = 0,
     nesterov: bool = False, *, maximize: bool = False, foreach: bool | None = None, differentiable: bool = False,
@@ -115,7 +135,7 @@ def SGD(
     )  # fmt: skip
 
 
-@_without_params
+@GROUPS.taken_by
 def Adam(
     lr: Schedulable = 1e-3, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
     weight_decay: Schedulable = 0, amsgrad: bool = False, *, foreach: bool | None = None, maximize: bool = False,
@@ -137,7 +157,7 @@ def Adam(
     )  # fmt: skip
 
 
-@_without_params
+@GROUPS.taken_by
 def AdamW(
     lr: Schedulable = 1e-3, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
     weight_decay: Schedulable = 1e-2, amsgrad: bool = False, *, maximize: bool = False, foreach: bool | None = None,
@@ -159,7 +179,7 @@ def AdamW(
     )  # fmt: skip
 
 
-@_without_params
+@GROUPS.taken_by
 def NAdam(
     lr: Schedulable = 2e-3, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
     weight_decay: Schedulable = 0, momentum_decay: Schedulable = 4e-3, decoupled_weight_decay: bool = False, *,
@@ -182,7 +202,7 @@ def NAdam(
     )  # fmt: skip
 
 
-@_without_params
+@GROUPS.taken_by
 def RAdam(
     lr: Schedulable = 1e-3, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
     weight_decay: Schedulable = 0, decoupled_weight_decay: bool = False, *, foreach: bool | None = None,
@@ -204,7 +224,7 @@ def RAdam(
     )  # fmt: skip
 
 
-@_without_params
+@GROUPS.taken_by
 def Adamax(
     lr: Schedulable = 2e-3, betas: tuple[Schedulable, Schedulable] = (0.9, 0.999), eps: Schedulable = 1e-8,
     weight_decay: Schedulable = 0, foreach: bool | None = None, *, maximize: bool = False, differentiable: bool = False,
@@ -226,7 +246,7 @@ def Adamax(
     )  # fmt: skip
 
 
-@_without_params
+@GROUPS.taken_by
 def Adadelta(
     lr: Schedulable = 1.0, rho: Schedulable = 0.9, eps: Schedulable = 1e-6, weight_decay: Schedulable = 0,
     foreach: bool | None = None, *, capturable: bool = False, maximize: bool = False, differentiable: bool = False,
@@ -244,7 +264,7 @@ def Adadelta(
     )  # fmt: skip
 
 
-@_without_params
+@GROUPS.taken_by
 def Adagrad(
     lr: Schedulable = 1e-2, lr_decay: Schedulable = 0, weight_decay: Schedulable = 0,
     initial_accumulator_value: Schedulable = 0, eps: Schedulable = 1e-10, foreach: bool | None = None, *,
@@ -261,7 +281,7 @@ def Adagrad(
     """
     _check_switches("Adagrad", foreach=foreach, differentiable=differentiable, fused=fused)
     return build(
-        rules.Adagrad, "Adagrad", NAMES | {"initial_accumulator": "initial_accumulator_value"}, lr=lr, lr_decay=lr_decay,
+        rules.Adagrad, "Adagrad", ADAGRAD, lr=lr, lr_decay=lr_decay,
         initial_accumulator=initial_accumulator_value, epsilon=eps, maximize=maximize, **_decay(weight_decay),
     )  # fmt: skip
 
@@ -278,7 +298,7 @@ class DelayedASGD(rules.ASGD):
         return rules.ASGD.coefficients(delayed, state, t) | {"last_lr": lr}
 
 
-@_without_params
+@GROUPS.taken_by
 def ASGD(
     lr: Schedulable = 1e-2, lambd: Schedulable = 1e-4, alpha: Schedulable = 0.75, t0: Schedulable = 1e6,
     weight_decay: Schedulable = 0, foreach: bool | None = None, maximize: bool = False, differentiable: bool = False,
@@ -297,12 +317,12 @@ def ASGD(
     """
     _check_switches("ASGD", foreach=foreach, differentiable=differentiable, capturable=capturable)
     return build(
-        DelayedASGD, "ASGD", {"regularization": "lambd", "power": "alpha", "start": "t0"}, lr=lr, regularization=lambd,
+        DelayedASGD, "ASGD", ASGD_NAMES, lr=lr, regularization=lambd,
         power=alpha, start=t0, maximize=maximize, **_decay(weight_decay),
     )  # fmt: skip
 
 
-@_without_params
+@GROUPS.taken_by
 def RMSprop(
     lr: Schedulable = 1e-2, alpha: Schedulable = 0.99, eps: Schedulable = 1e-8, weight_decay: Schedulable = 0,
     momentum: Schedulable = 0, centered: bool = False, capturable: bool = False, foreach: bool | None = None,
@@ -320,7 +340,7 @@ def RMSprop(
     """
     _check_switches("RMSprop", capturable=capturable, foreach=foreach, differentiable=differentiable)
     return build(
-        rules.RMSProp, "RMSprop", NAMES | {"rho": "alpha"}, lr=lr, rho=alpha, epsilon=eps,
+        rules.RMSProp, "RMSprop", RMSPROP, lr=lr, rho=alpha, epsilon=eps,
         momentum=unless_zero(_kept(momentum, "RMSprop.momentum")),
         buffer="gradients", centered=centered, maximize=maximize, **_decay(weight_decay),
     )  # fmt: skip
@@ -338,7 +358,7 @@ class RpropOfFirstRate(rules.Rprop):
         return rules.Rprop.coefficients(attrs.evolve(self, lr=first_lr), state, t) | {"first_lr": first_lr}
 
 
-@_without_params
+@GROUPS.taken_by
 def Rprop(
     lr: Schedulable = 1e-2, etas: tuple[Schedulable, Schedulable] = (0.5, 1.2),
     step_sizes: tuple[Schedulable, Schedulable] = (1e-6, 50), *, capturable: bool = False, foreach: bool | None = None,
@@ -358,9 +378,8 @@ def Rprop(
     _check_switches("Rprop", capturable=capturable, foreach=foreach, differentiable=differentiable)
     shrink, grow = pair(etas, "Rprop.etas")
     least, most = pair(step_sizes, "Rprop.step_sizes")
-    names = {"shrink": "etas[0]", "grow": "etas[1]", "min_step": "step_sizes[0]", "max_step": "step_sizes[1]"}
     return build(
-        RpropOfFirstRate, "Rprop", names, lr=lr, shrink=shrink, grow=grow, min_step=least, max_step=most, maximize=maximize,
+        RpropOfFirstRate, "Rprop", RPROP, lr=lr, shrink=shrink, grow=grow, min_step=least, max_step=most, maximize=maximize,
     )  # fmt: skip
 
 
@@ -381,7 +400,7 @@ class AdafactorOfDtype(rules.Adafactor):
         return chosen.for_weight(index, shape, dtype)
 
 
-@_without_params
+@GROUPS.taken_by
 def Adafactor(
     lr: Schedulable = 1e-2, beta2_decay: float = -0.8, eps: tuple[Schedulable | None, Schedulable] = (None, 1e-3),
     d: Schedulable = 1.0, weight_decay: Schedulable = 0.0, *, foreach: bool | None = None, maximize: bool = False,
@@ -400,15 +419,14 @@ def Adafactor(
     """
     _check_switches("Adafactor", foreach=foreach)
     epsilon1, epsilon2 = pair(eps, "Adafactor.eps")
-    names = {"decay_rate": "beta2_decay", "epsilon1": "eps[0]", "epsilon2": "eps[1]", "clip_threshold": "d"}
     return build(
-        AdafactorOfDtype if epsilon1 is None else rules.Adafactor, "Adafactor", names, lr=lr,
+        AdafactorOfDtype if epsilon1 is None else rules.Adafactor, "Adafactor", ADAFACTOR, lr=lr,
         decay_rate=negated(beta2_decay, "Adafactor.beta2_decay"), epsilon1=epsilon1, epsilon2=epsilon2, clip_threshold=d,
         epsilon_added=False, maximize=maximize, weight_decay=unless_zero(weight_decay), decay="inside",
     )  # fmt: skip
 
 
-@_without_params
+@GROUPS.taken_by
 def Muon(
     lr: Schedulable = 1e-3, weight_decay: Schedulable = 0.1, momentum: Schedulable = 0.95, nesterov: bool = True,
     ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315), eps: Schedulable = 1e-7, ns_steps: int = 5,
@@ -417,20 +435,65 @@ def Muon(
     """PyTorch's Muon.
 
     Matrices are multiplied in the dtype of the momentum, where PyTorch rounds them to bfloat16: its weights are up to 2e-3 away
-    after 45 updates, and 1e-9 where that rounding is taken out. Weights that are no matrices are errors, as there; give them
-    an updater of their own.
+    after 45 updates, and 1e-9 where that rounding is taken out. Weights that are no matrices are errors, as there; `overrides`
+    of `get_updater` give them another optimizer.
 
     Example:
         >>> from updaters.compat import torch
         >>> torch.Muon(adjust_lr_fn="match_rms_adamw")
         Muon(lr=0.001, scale='rms', epsilon_added=False, weight_decay=0.1)
     """
-    scales = {None: "spectral", "original": "spectral", "match_rms_adamw": "rms"}
-    if not isinstance(adjust_lr_fn, str | None) or adjust_lr_fn not in scales:
+    if not isinstance(adjust_lr_fn, str | None) or adjust_lr_fn not in SCALES:
         raise ValueError(f"Muon.adjust_lr_fn must be 'original', 'match_rms_adamw' or None, got {adjust_lr_fn!r}")
-    names = NAMES | {"polynomial": "ns_coefficients", "iterations": "ns_steps"}
     return build(
-        rules.Muon, "Muon", names, lr=lr, weight_decay=unless_zero(weight_decay),
+        rules.Muon, "Muon", MUON, lr=lr, weight_decay=unless_zero(weight_decay),
         momentum=_kept(momentum, "Muon.momentum"), nesterov=nesterov,
-        polynomial=ns_coefficients, iterations=ns_steps, epsilon=eps, epsilon_added=False, scale=scales[adjust_lr_fn],
+        polynomial=ns_coefficients, iterations=ns_steps, epsilon=eps, epsilon_added=False, scale=SCALES[adjust_lr_fn],
     )  # fmt: skip
+
+
+def add_param_group(update: Updater, param_group: Mapping[str, Any]) -> None:
+    """Give an updater another group of parameters, as PyTorch's method of this name does an optimizer.
+
+    Args:
+        update: an updater whose optimizer is one of these.
+        param_group: as in the list of groups. What it leaves out is as the optimizer has it.
+
+    Weights keep their slots. The group comes after all others but before `"*"`, so that weights which no other group has,
+    frozen or not, are its own from now on.
+
+    Raises:
+        TypeError, ValueError: the group is wrong, or has a pattern of another one; or the optimizer is none of PyTorch's; or
+            something else would have to be kept for a weight. Nothing has changed then.
+
+    Example:
+        >>> from updaters.compat import torch as optim
+        >>> update = up.get_updater(optim.SGD([{"params": "head.*"}], lr=0.1))
+        >>> optim.add_param_group(update, {"params": "body.*", "lr": 0.01})
+        >>> update.overrides
+        {'head.*': {}, 'body.*': {'lr': 0.01}, '*': FROZEN}
+    """
+    GROUPS.add(update, param_group)
+
+
+def param_groups(update: Updater) -> list[dict[str, Any]]:
+    """The groups of an updater, each with all of its arguments by PyTorch's names.
+
+    Args:
+        update: an updater whose optimizer is one of these.
+
+    It is a copy, which the functions of this module take; changes go into `update.overrides`, by our names. Groups that follow
+    one another and say the same are one.
+
+    Raises:
+        TypeError: the optimizer is none of PyTorch's.
+
+    Example:
+        >>> from updaters.compat import torch as optim
+        >>> groups = [{"params": ["*.bias", "norm.*"], "weight_decay": 0}, {"params": "*"}]
+        >>> update = up.get_updater(optim.SGD(groups, weight_decay=0.1))
+        >>> [(group["params"], group["weight_decay"]) for group in optim.param_groups(update)]
+        [(['*.bias', 'norm.*'], 0), (['*'], 0.1)]
+        >>> update.overrides = {**update.overrides, "*.bias": {"weight_decay": None, "lr": 0.01}}
+    """
+    return GROUPS.of(update)

@@ -8,7 +8,7 @@ updates unless told otherwise. The k-th epoch, or update, sees the rate that it 
 
 Arguments are as `torch.optim.lr_scheduler` has them, and what a docstring here says nothing about is what it is there. What comes
 back is one of our schedules, with which arithmetic may be done. `last_epoch` may only be -1. Lists with an entry for each
-group of parameters are errors: a group is an updater of its own. `MultiplicativeLR`, whose rate is a product of as many factors
+group of parameters are errors: a group has a schedule of its own. `MultiplicativeLR`, whose rate is a product of as many factors
 as there were steps, is not there.
 """
 
