@@ -257,6 +257,11 @@ def test_large_finite_gradients_are_finite_and_have_their_norm(backend: str) -> 
         np.testing.assert_allclose(found, [-0.3, 0, 0, -0.4], rtol=1e-6 if dtype == "float32" else 1e-13)
         if size < 1e308:
             np.testing.assert_allclose(update.report().global_norms[None], size, rtol=1e-6 if dtype == "float32" else 1e-13)
+    mixed = [np.zeros(1), np.zeros(1, np.float32)]
+    update = up.get_updater(up.SGD(1.0), clip=ClipByGlobalNorm(1e200), backend=backend)
+    update.step([np.array([2e200]), np.array([1e30], np.float32)], mixed)
+    assert update.report().global_norms[None] == 2e200
+    assert (float(mixed[0][0]), float(mixed[1][0])) == (-1e200, -float(np.float32(1e30) / 2))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
