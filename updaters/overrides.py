@@ -41,6 +41,8 @@ class Choice:
         self._groups: dict[int, Group] = {}
         self._made: dict[tuple[int, int], tuple[Optimizer, Optimizer]] = {}
         self._matches: dict[Index, int | None] = {}
+        for inner in _inner(optimizer):
+            _check_alone(inner, f"{type(inner).__name__}, which is for some weights of {type(optimizer).__name__},")
         for place, override in enumerate(policy.overrides):
             name = f"overrides[{override.pattern!r}]"
             pattern = override.pattern
@@ -61,8 +63,8 @@ class Choice:
         if override.settings is FROZEN:
             return
         if isinstance(override.settings, Optimizer):
-            if override.settings.policy is not None:
-                raise ValueError(f"{name} must have no policy of its own, got {override.settings.policy!r}")
+            for optimizer in (override.settings, *_inner(override.settings)):
+                _check_alone(optimizer, name)
             return
         if not isinstance(override.settings, tuple):
             raise TypeError(f"{name} must be a mapping of settings, an optimizer or FROZEN, got {override.settings!r}")
@@ -127,6 +129,12 @@ class Choice:
             places = (place for place, override in enumerate(self.policy.overrides) if _matches(override.pattern, index))
             self._matches[index] = next(places, None)
         return self._matches[index]
+
+
+def _check_alone(optimizer: Optimizer, name: str) -> None:
+    """Raise where an optimizer that is for some weights only has a policy, which is for all."""
+    if optimizer.policy is not None:
+        raise ValueError(f"{name} must have no policy of its own, got {optimizer.policy!r}")
 
 
 def _inner(optimizer: Optimizer) -> list[Optimizer]:

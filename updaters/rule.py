@@ -110,6 +110,103 @@ def _recorded(rule: Formula, keys: tuple[Any, ...], shared: tuple[int, ...]) -> 
     return formula, record(formula)
 
 
+@attrs.frozen
+class Storage:
+    """How the weights of a dtype are read and stored.
+
+    Attributes:
+        half: the name of the dtype, where it is of half precision.
+        wide: whether its squares may overflow in float64.
+        is_complex: whether it is complex.
+        mastered: whether there is a float32 master.
+        random: whether it is rounded at random.
+    """
+
+    half: str = ""
+    wide: bool = False
+    is_complex: bool = False
+    mastered: bool = False
+    random: bool = False
+
+    @classmethod
+    def of(cls, dtype: np.dtype[Any] | None, policy: Policy) -> Storage:
+        """How it is under a policy."""
+        if dtype is None:
+            return cls()
+        half = dtype.name if dtype.name in HALVES else ""
+        return cls(
+            half,
+            compute_dtype(dtype) == np.float64,
+            dtype.kind == "c",
+            bool(half) and policy.master_weights,
+            bool(half) and policy.stochastic_rounding is not None,
+        )
+
+    def of_moduli(self, group: Group) -> bool:
+        """Whether the norm of the group is one of moduli, which are no sums over real and imaginary parts."""
+        return self.is_complex and group.of_all is not None and group.of_all.order != 2
+
+    @property
+    def begin(self) -> list[Part]:
+        """What reads the weight."""
+        return [from_master(self.half)] if self.mastered else []
+
+    @property
+    def rounding(self) -> list[Part]:
+        """What rounds the new weight."""
+        return [at_random(self.half)] if self.random else []
+
+    @property
+    def change(self) -> list[Part]:
+        """What measures the change."""
+        return [change(self.half if self.half and not self.mastered else None)]
+
+    @property
+    def keep(self) -> list[Part]:
+        """What stores the weight, and keeps its master."""
+        return [into_master(self.half)] if self.mastered else []
+
+
+@attrs.frozen
+class Clips:
+    """A group's clips, cut where something is measured.
+
+    Attributes:
+        apart: whether the gradient is first made apart, up to the clip of units, or for the norm of moduli.
+        first: the clips on the way there.
+        second: those before the norm of all gradients.
+        norm: what measures it.
+        rest: the others, of which the first is by that norm.
+        shared: the one by that norm.
+    """
+
+    apart: bool
+    first: Parts
+    second: Parts
+    norm: Parts
+    rest: Parts
+    shared: Part | None
+
+    @classmethod
+    def of(cls, group: Group, stored: Storage) -> Clips:
+        """The clips of a group for weights that are stored so."""
+        by_norm = Part(shrink, lambda now, call, t: (call.factors[group],))
+        clips = [by_norm if clip is group.of_all else transforming(clip) for clip in group.clip if clip is not group.of_units]
+        units = 0 if group.of_units is None else group.clip.index(group.of_units)
+        until = len(clips) if group.of_all is None else clips.index(by_norm)
+        first, second, rest = clips[:units], clips[units:until], clips[until:]
+        of_moduli = stored.of_moduli(group)
+        if of_moduli and group.of_units is not None and second:
+            raise ValueError(
+                f"clip: for complex weights nothing can be between one of units and the norm of moduli, got {group.clip}"
+            )
+        if of_moduli:
+            first, second = [*first, *second], []
+        measured = [norm(group.of_all.order, stored.wide)] if group.of_all is not None and not of_moduli else []
+        shared = None if group.of_all is None else by_norm
+        return cls(group.of_units is not None or of_moduli, first, second, measured, rest, shared)
+
+
 PLAIN, ALL = Policy(), Group()
 
 
@@ -182,94 +279,57 @@ class Rule:
         dtype: np.dtype[Any] | None = None,
         reports: bool = False,
     ) -> Rule:
-        """The rule for weights of a dtype; None stands for all that are not of half precision."""
-        name = type(optimizer).__name__
-        if isinstance(optimizer.slots, str):
-            raise TypeError(f"{name}.slots must be a tuple of names, got {optimizer.slots!r}")
-        if optimizer.whole_array and optimizer.numbers:
-            raise TypeError(
-                f"{name}.numbers must be () where whole_array is set, got {optimizer.numbers!r}; use scalars or slots"
-            )
-        own = Formula.of(optimizer.formula, tuple(optimizer.slots), tuple(optimizer.numbers), name)
-        half = dtype.name if dtype is not None and dtype.name in HALVES else None
-        wide = dtype is not None and compute_dtype(dtype) == np.float64
-        mastered = half is not None and policy.master_weights
-        random = half is not None and policy.stochastic_rounding is not None
+        """The rule for weights of a dtype; None stands for all that need nothing of their own.
+
+        Raises:
+            TypeError, ValueError: the optimizer is not made as it should be, or clips do not go together.
+        """
+        own, stored = _own(optimizer), Storage.of(dtype, policy)
         accumulates = policy.accumulate > 1
+        averages = averaging(policy)
+        clips = Clips.of(group, stored)
 
-        begin = [from_master(half)] if mastered and half else []
-        raw = [*unscaling(optimizer, policy), *[MEAN] * accumulates]
-        checks = [finite(wide)] if policy.decision else []
-        shrinking = Part(shrink, lambda now, call, t: (call.factors[group],))
-        clips = [shrinking if clip is group.of_all else transforming(clip) for clip in group.clip if clip is not group.of_units]
-        order = None if group.of_all is None else group.of_all.order
-        of_moduli = dtype is not None and dtype.kind == "c" and order not in (None, 2)
+        unscale = unscaling(optimizer, policy)
+        seen = [*unscale, *[MEAN] * accumulates, *[finite(stored.wide)] * bool(policy.decision)]
+        prepare = measure = None
+        if clips.apart:
+            prepare = Section.of(GRADIENT, stored.begin, [*seen, *[GRADIENT_SIZE] * reports, *clips.first])
+            seen = []
         peak = [PEAK] * (policy.loss_scale is not None and policy.loss_scale.needs_peak)
+        wanted = [*seen, *clips.second, *clips.norm, *peak]
+        if wanted and (policy.decision or clips.shared is not None):
+            measure = Section.of(NOTHING, stored.begin, wanted)
 
-        # The clips before the units', those before the norm, and those that are left.
-        units = 0 if group.of_units is None else group.clip.index(group.of_units)
-        until = len(clips) if order is None else clips.index(shrinking)
-        first, second, rest = clips[:units], clips[units:until], clips[until:]
-
-        prepare = None
-        seen = [*raw, *checks]
-        if group.of_units is not None or of_moduli:
-            if of_moduli and group.of_units is not None and second:
-                raise ValueError(
-                    f"clip: for complex weights nothing can be between one of units and the norm of moduli, got {group.clip}"
-                )
-            if of_moduli:
-                first, second = [*first, *second], []
-            prepare = Section.of(GRADIENT, begin, [*seen, *[GRADIENT_SIZE] * reports, *first])
-            seen = raw = checks = []
-        measure = None
-        if policy.decision or order is not None:
-            wanted = [*second, *[norm(order, wide)] * (order is not None and not of_moduli), *peak]
-            measure = Section.of(NOTHING, begin, [*seen, *wanted]) if [*checks, *wanted] else None
-        before = [
-            *raw,
-            *[GRADIENT_SIZE] * (reports and prepare is None),
-            *second,
-            *rest,
-            *[CLIPPED_SIZE] * reports,
-            *behind_clips(optimizer),
-        ]
-        after = [
-            *averaging(policy),
-            *[EMPTY] * accumulates,
-            *([at_random(half)] if random and half else []),
-            *[change(None if mastered else half)] * reports,
-            *([into_master(half)] if mastered and half else []),
-        ]
-        shared = shrinking if order is not None else None
-        apply = store = None
-        if optimizer.whole_array:
-            if begin or before:
-                apply = Section.of(attrs.evolve(APART, name=name), begin, before, shared=shared)
-            if after:
-                store = Section.of(GRADIENT, begin, [], after)
+        raw = [] if clips.apart else [*unscale, *[MEAN] * accumulates, *[GRADIENT_SIZE] * reports]
+        before = [*raw, *clips.second, *clips.rest, *[CLIPPED_SIZE] * reports, *behind_clips(optimizer)]
+        after = [*averages, *[EMPTY] * accumulates, *stored.rounding, *stored.change * reports, *stored.keep]
+        apply = store = gather = None
+        if not optimizer.whole_array:
+            apply = Section.of(own, stored.begin, before, after, clips.shared)
         else:
-            apply = Section.of(own, begin, before, after, shared=shared)
-        gather = None
+            if stored.begin or before:
+                apply = Section.of(attrs.evolve(APART, name=own.name), stored.begin, before, shared=clips.shared)
+            if after:
+                store = Section.of(GRADIENT, stored.begin, [], after)
         if accumulates:
-            averages = averaging(policy) if policy.average is not None and policy.average.every_call else []
-            stores = [into_master(half)] if averages and mastered and half else []
-            gather = Section.of(NOTHING, begin if averages else [], [*unscaling(optimizer, policy), ADD], [*averages, *stores])
+            if policy.average is not None and policy.average.every_call:
+                gather = Section.of(NOTHING, stored.begin, [*unscale, ADD], [*averages, *stored.keep])
+            else:
+                gather = Section.of(NOTHING, before=[*unscale, ADD])
+
         kept = {
             **({"accumulated": 0.0} if accumulates else {}),
-            **({"master": "w"} if mastered else {}),
-            **({"average": 0.0} if policy.average is not None else {}),
+            **({"master": "w"} if stored.mastered else {}),
+            **({"average": 0.0} if averages else {}),
         }
         taken = {*kept} & {*optimizer.slots, *optimizer.numbers, *optimizer.scalars}
         if taken:
-            raise ValueError(
-                f"{name} keeps {', '.join(map(repr, sorted(taken)))} itself, a name that the updater needs for its own"
-            )
+            raise ValueError(f"{own.name} must have other names than {listed(taken)}, which the updater keeps for its own")
         sections = [section for section in (apply, store, measure, prepare) if section is not None]
-        measures = of_moduli or any(len(section.formula.numbers) > len(own.numbers) * (section is apply) for section in sections)
+        measures = any(len(section.formula.numbers) > len(own.numbers) * (section is apply) for section in sections)
         return cls(
-            optimizer, group, own, tuple(optimizer.scalars), apply, store, gather, measure, prepare, kept, measures, of_moduli,
-            random, reports,
+            optimizer, group, own, tuple(optimizer.scalars), apply, store, gather, measure, prepare, kept,
+            measures or stored.of_moduli(group), stored.of_moduli(group), stored.random, reports,
         )  # fmt: skip
 
     def around(self, section: Section | None, call: Call, t: int) -> tuple[list[float], list[float]]:
@@ -301,3 +361,13 @@ class Rule:
         if self.store is not None:
             last = self.around(self.store, call, t)[1]
         return [*first, *numbers, *last], after
+
+
+def _own(optimizer: Optimizer) -> Formula:
+    """An optimizer's own formula."""
+    name = type(optimizer).__name__
+    if isinstance(optimizer.slots, str):
+        raise TypeError(f"{name}.slots must be a tuple of names, got {optimizer.slots!r}")
+    if optimizer.whole_array and optimizer.numbers:
+        raise TypeError(f"{name}.numbers must be () where whole_array is set, got {optimizer.numbers!r}; use scalars or slots")
+    return Formula.of(optimizer.formula, tuple(optimizer.slots), tuple(optimizer.numbers), name)

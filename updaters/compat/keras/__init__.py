@@ -30,7 +30,7 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
@@ -64,6 +64,8 @@ __all__ = [
     "RMSprop",
     "exclude_from_weight_decay",
 ]
+
+Rule = TypeVar("Rule", bound=rules.Optimizer)
 
 NAMES = {"lr": "learning_rate", "beta1": "beta_1", "beta2": "beta_2", "grad_clip": "clipvalue"}
 
@@ -524,11 +526,12 @@ def Muon(
 
 
 def exclude_from_weight_decay(
-    optimizer: rules.Optimizer, var_list: Iterable[Index] | None = None, var_names: Iterable[str] | None = None
-) -> rules.Optimizer:
+    optimizer: Rule, var_list: Iterable[Index] | None = None, var_names: Iterable[str] | None = None
+) -> Rule:
     """The optimizer without a decay for some weights, Keras's method of that name.
 
-    It goes into the optimizer's `policy`, as `overrides`; those that `get_updater` is given take its place.
+    It goes into the optimizer's `policy`, as `overrides` before any others, of which these weights then have none. Overrides
+    that `get_updater` is given take the place of all.
 
     Args:
         optimizer: the optimizer, which stays as it is.
@@ -572,8 +575,8 @@ def _indices(name: str, indices: Iterable[Index] | None) -> list[Index]:
 
 
 def LossScaleOptimizer(
-    inner_optimizer: rules.Optimizer, initial_scale: float = 2.0**15, dynamic_growth_steps: int = 2000, name: None = None
-) -> rules.Optimizer:
+    inner_optimizer: Rule, initial_scale: float = 2.0**15, dynamic_growth_steps: int = 2000, name: None = None
+) -> Rule:
     """The inner optimizer with a loss scale that moves, Keras's optimizer of that name.
 
     `update.scale_loss(loss)` is what to take gradients of. Where one of them is not finite, the update is skipped and the scale
