@@ -93,6 +93,8 @@ def test_numbers_of_complex_weights_and_of_single_calls() -> None:
     assert (rows["a"].gradient_norm, rows["a"].update_norm, rows["a"].clip_factor) == (5.0, 2.5, 1.0)
     np.testing.assert_allclose(rows["a"].weight_norm, math.sqrt(2), rtol=1e-15)
     assert rows["b"] == Row(0.0, 1.0, 0.0, 0.0, 0.0, True, 1)
+    update("c", np.array([math.inf]), np.zeros(1))
+    assert update.report().weights["c"] == Row(math.inf, 1.0, math.inf, 0.0, math.inf, True, 1)
 
 
 def test_the_update_is_what_is_left_of_it_in_half_precision() -> None:
