@@ -9,7 +9,7 @@ import itertools
 import math
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -82,6 +82,12 @@ FACTORS: dict[str, Sequence[Any]] = {
     "maximize": [False, True],
     "gradient": ["mean", "sum"],
 }
+
+
+def total(numbers: Iterable[float]) -> float:
+    """A sum, exact where it is finite."""
+    numbers = list(numbers)
+    return math.fsum(numbers) if all(map(math.isfinite, numbers)) else sum(numbers)
 
 
 @attrs.frozen
@@ -248,7 +254,7 @@ class Oracle:
         if not weights:
             return "nothing"
         calls, self.calls = self.calls, 0
-        means = {weight.name: [math.fsum(column) / calls for column in zip(*weight.gathered, strict=True)] for weight in weights}
+        means = {weight.name: [total(column) / calls for column in zip(*weight.gathered, strict=True)] for weight in weights}
         for weight in weights:
             weight.gathered = []
         finite = all(math.isfinite(x) for g in means.values() for x in g)
