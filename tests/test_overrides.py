@@ -322,3 +322,34 @@ def test_an_override_is_a_value() -> None:
     assert policy != up.Policy(overrides={"v": up.FROZEN, "w": {"lr": 0.5}})
     assert repr(up.FROZEN) == "FROZEN"
     assert copy.deepcopy(up.FROZEN) is pickle.loads(pickle.dumps(up.FROZEN)) is up.FROZEN
+
+
+def test_one_override_changes_in_its_place_and_a_new_one_comes_first() -> None:
+    weights = {name: np.ones(1) for name in ("body.w", "tail.b", "head.w")}
+    grads = {name: np.ones(1) for name in weights}
+    update = up.get_updater(up.SGD(0.5, momentum=0.5), overrides={"body.*": {"lr_scale": 0.5}, "*.b": {"lr_scale": 0.0}, "*": {}})
+    update.step(grads, weights)
+    slots = {index: known["velocity"] for index, known in update.slots.items()}
+    update.override("body.*", {"lr_scale": 2})
+    before = update.overrides
+    assert list(before.items()) == [("body.*", {"lr_scale": 2}), ("*.b", {"lr_scale": 0.0}), ("*", {})]
+    with pytest.raises(ValueError, match=r"keeps nothing for weight 'head\.w'"):
+        update.override("head.*", {"momentum": None})
+    assert update.overrides == before
+    update.override("head.*", up.FROZEN)
+    update.override("head.*", {"lr": 0.0})
+    update.override("*.b", None)
+    update.override("nothing", None)
+    assert list(update.overrides.items()) == [("head.*", {"lr": 0.0}), ("body.*", {"lr_scale": 2}), ("*", {})]
+    assert all(known["velocity"] is slots[index] for index, known in update.slots.items())
+    update.step(grads, weights)
+    assert {name: weight.tolist() for name, weight in weights.items()} == {
+        "body.w": [1 - 0.25 - 0.125 - 1.0], "tail.b": [1 - 0.0 - 0.5], "head.w": [1 - 0.5 - 0.25]
+    }  # fmt: skip
+
+
+def test_overrides_that_are_given_come_before_those_that_the_optimizer_has() -> None:
+    carried = up.Policy(overrides={"*.b": {"lr_scale": 2}, "head.*": {"lr_scale": 3}})
+    update = up.get_updater(up.SGD(0.1, policy=carried), overrides={"head.*": up.FROZEN})
+    assert update.overrides == {"head.*": up.FROZEN, "*.b": {"lr_scale": 2}}
+    assert update.policy.overrides[0].settings is up.FROZEN

@@ -193,13 +193,13 @@ def test_as_dict() -> None:
     update.step({"a": np.array([3.0, 4.0]), ("b", 0): np.array([0.5])}, {"a": np.array([1.0, 0.0]), ("b", 0): np.array([2.0])})
     numbers = update.report().as_dict()
     assert numbers == {
-        "loss_scale": 1.0, "skipped": 0.0, "held": 0.0, "global_norm": 5.0, "global_norm/('b', 0)": 0.5,
+        "loss_scale": 1.0, "skipped": 0.0, "held": 0.0, "global_norm": 5.0, "global_norm/b.0": 0.5,
         "gradient_norm/a": 5.0, "clip_factor/a": 0.5, "update_norm/a": 1.25, "weight_norm/a": 1.0, "ratio/a": 1.25, "updates/a": 1.0,
-        "gradient_norm/('b', 0)": 0.5, "clip_factor/('b', 0)": 1.0, "update_norm/('b', 0)": 0.25, "weight_norm/('b', 0)": 2.0,
-        "ratio/('b', 0)": 0.125, "updates/('b', 0)": 1.0,
+        "gradient_norm/b.0": 0.5, "clip_factor/b.0": 1.0, "update_norm/b.0": 0.25, "weight_norm/b.0": 2.0,
+        "ratio/b.0": 0.125, "updates/b.0": 1.0,
     }  # fmt: skip
     assert {type(value) for value in numbers.values()} == {float}
-    assert [name.replace(".", "/") for name in update.report().as_dict(".")] == [*numbers]
+    assert [name.replace(":", "/") for name in update.report().as_dict(":")] == [*numbers]
     off = up.get_updater(up.SGD(0.5), nonfinite="skip")
     off.step([np.array([math.inf])], [np.ones(1)])
     assert off.report().as_dict() == {"loss_scale": 1.0, "skipped": 1.0, "held": 1.0, "updates/0": 0.0}

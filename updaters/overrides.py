@@ -77,6 +77,9 @@ class Choice:
                 )
         for optimizer in inner:
             _changed(optimizer, override, name)
+        decays = [clip for clip in self.policy.clip if getattr(clip, "decays", False)]
+        if decays and "weight_decay" in override.fields and "clip" not in override.fields:
+            raise ValueError(f"{name}: weight_decay has no effect beside {decays[0]!r}, a clip; give a clip too, in its place")
 
     def _group_of(self, pattern: Any, place: int, name: str) -> Group:
         """The group of another override, before this one."""

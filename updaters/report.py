@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
 
 from updaters.measured import Table
+from updaters.overrides import text_of
 from updaters.weight_state import Index, WeightState
 
 What = Literal["nothing", "applied", "accumulated", "skipped"]
@@ -99,11 +101,11 @@ class Report:
         """
         numbers = {"loss_scale": self.loss_scale, "skipped": float(self.skipped), "held": float(self.held)}
         for pattern, norm in self.global_norms.items():
-            numbers["global_norm" if pattern is None else f"global_norm{separator}{pattern}"] = norm
+            numbers["global_norm" if pattern is None else f"global_norm{separator}{_named(pattern)}"] = norm
         for index, row in self.weights.items():
             for name, value in attrs.asdict(row).items():
                 if name != "finite" and value is not None:
-                    numbers[f"{name}{separator}{index}"] = float(value)
+                    numbers[f"{name}{separator}{text_of(index)}"] = float(value)
         return numbers
 
     def __repr__(self) -> str:
@@ -123,11 +125,16 @@ class Report:
         for index, row in self.weights.items():
             numbers = (row.gradient_norm, row.clip_factor, row.update_norm, row.weight_norm, row.ratio)
             shown = ["-" if value is None else f"{value:.3g}" for value in numbers]
-            rows.append((str(index), *(["not finite", *shown[1:]] if not row.finite else shown), str(row.updates)))
+            rows.append((text_of(index), *(["not finite", *shown[1:]] if not row.finite else shown), str(row.updates)))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for cells in rows:
             padded = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
             yield "  ".join([cells[0].ljust(widths[0]), *padded])
+
+
+def _named(pattern: Any) -> str:
+    """A pattern as a name."""
+    return pattern.pattern if isinstance(pattern, re.Pattern) else text_of(pattern)
 
 
 def rows_of(indices: Sequence[Index], happened: Happened, known: Mapping[Index, WeightState]) -> dict[Index, Row]:

@@ -190,7 +190,7 @@ class Updater:
         weight = check_weight(weight, index, written=False)
         known = self._known.get(index)
         if known is None or not known.count:
-            raise KeyError(f"weight {index!r} has had no update; there are {listed(self._known)}")
+            raise KeyError(f"weight {index!r} has had no update; there has been one for {listed(self._known)}")
         known.check(weight)
         on_device = nullcontext() if isinstance(weight, np.ndarray) else weight.device
         with np.errstate(all="ignore"), on_device:
@@ -232,7 +232,8 @@ class Updater:
     def optimizer(self, optimizer: Optimizer) -> None:
         check_optimizer(optimizer)
         if optimizer.policy not in (None, self._optimizer.policy):
-            raise ValueError(f"an updater's policy stays what it is, but for its overrides, got {optimizer.policy!r}")
+            stays = "an updater's policy stays what it is, but for its overrides"
+            raise ValueError(f"{stays}, got {optimizer.policy!r}; update.overrides takes these")
         self._change(Choice(optimizer, self._policy))
 
     @property
@@ -243,6 +244,31 @@ class Updater:
     @overrides.setter
     def overrides(self, overrides: Mapping[Any, Any] | None) -> None:
         self._change(Choice(self._optimizer, attrs.evolve(self._policy, overrides=overrides or {})))
+
+    def override(self, pattern: Any, settings: Any) -> None:
+        """Change what is different for the weights of a pattern, from now on; slots stay as they are.
+
+        Args:
+            pattern: one of `overrides`, which keeps its place there; or a new one, which comes before all others.
+            settings: as `get_updater` takes them; None takes the pattern away.
+
+        Raises:
+            TypeError, ValueError: they are not what they may be, or a weight would need other slots; nothing has changed then.
+
+        Example:
+            >>> update = up.get_updater(up.SGD(0.5), overrides={"*": {"lr_scale": 0.5}})
+            >>> update.override("head.*", up.FROZEN)
+            >>> update.overrides
+            {'head.*': FROZEN, '*': {'lr_scale': 0.5}}
+        """
+        overrides = dict(self.overrides)
+        if settings is None:
+            overrides.pop(pattern, None)
+        elif pattern in overrides:
+            overrides[pattern] = settings
+        else:
+            overrides = {pattern: settings, **overrides}
+        self.overrides = overrides
 
     @property
     def slots(self) -> Mapping[Index, WeightState]:
@@ -590,7 +616,7 @@ def get_updater(
 ) -> Updater:
     """The updater of an optimizer: `update(index, grad, weight)` and `update.step(grads, weights)`.
 
-    All that is left out is off, or as the optimizer's own `policy` has it.
+    All that is left out is off, or as the optimizer's own `policy` has it; `overrides` come before those that it has.
 
     Args:
         optimizer: the rule and its hyperparameters.
@@ -630,6 +656,9 @@ def get_updater(
         "master_weights": master_weights, "stochastic_rounding": stochastic_rounding, "average": average,
     }  # fmt: skip
     said = {name: value for name, value in given.items() if value is not None}
+    if overrides is not None and optimizer.policy is not None and isinstance(overrides, Mapping):
+        others = as_mapping(optimizer.policy.overrides)
+        said["overrides"] = {**overrides, **{pattern: others[pattern] for pattern in others if pattern not in overrides}}
     policy: Policy = attrs.evolve(optimizer.policy or Policy(), **said)
     return Updater(optimizer, state, backend=backend, policy=policy, report=report)
 

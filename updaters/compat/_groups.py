@@ -36,6 +36,12 @@ class TakesGroups(Protocol[P, R]):
     def __call__(self, params: Iterable[Mapping[str, Any]], /, *args: P.args, **options: P.kwargs) -> R: ...
 
 
+def check_updater(update: object) -> None:
+    """Raise unless this is an updater."""
+    if not isinstance(update, Updater):
+        raise TypeError(f"update must be an Updater, as get_updater gives it, got {update!r}")
+
+
 @attrs.frozen(eq=False)
 class ParameterGroups:
     """How one system's functions take groups of parameters, and how groups are read from an updater.
@@ -82,14 +88,18 @@ class ParameterGroups:
 
     def add(self, update: Updater, group: Mapping[str, Any]) -> None:
         """Give an updater another group, before what is left."""
+        check_updater(update)
         function, arguments = self._read(update.optimizer)
         before = update.policy.overrides
+        if isinstance(group, Mapping) and group.get("params") == REST:  # which is what stood still so far
+            before = tuple(override for override in before if (override.pattern, override.settings) != (REST, FROZEN))
         new = self._overrides(function, arguments, group, "group", before)
         place = next((i for i, override in enumerate(before) if override.pattern == REST), len(before))
         update.overrides = as_mapping([*before[:place], *new, *before[place:]])
 
     def of(self, update: Updater) -> list[dict[str, Any]]:
         """The groups of an updater, by the system's names."""
+        check_updater(update)
         function, arguments = self._read(update.optimizer)
         groups: list[dict[str, Any]] = []
         last: Override | None = None

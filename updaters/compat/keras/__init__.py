@@ -530,8 +530,8 @@ def exclude_from_weight_decay(
 ) -> Rule:
     """The optimizer without a decay for some weights, Keras's method of that name.
 
-    It goes into the optimizer's `policy`, as `overrides` before any others, of which these weights then have none. Overrides
-    that `get_updater` is given take the place of all.
+    It goes into the optimizer's `policy`, as `overrides` before any others, of which these weights then have none. Those that
+    `get_updater` is given come before it.
 
     Args:
         optimizer: the optimizer, which stays as it is.

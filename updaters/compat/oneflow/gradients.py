@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from updaters.checks import Interval, number
 from updaters.compat._arguments import build, norm_clip, refuse, switch, value_clip
 from updaters.loss_scale import GrowthInterval, Static
 from updaters.protocols import Schedulable
@@ -49,6 +50,10 @@ def clip_grad_value_(clip_value: float) -> ClipByValue:
     return value_clip("clip_grad_value_", clip_value)
 
 
+LARGEST = (2 - 2.0**-23) * 2.0**127
+"""The largest float32."""
+
+
 def GradScaler(
     init_scale: float = 2.0**16, growth_factor: float = 2.0, backoff_factor: float = 0.5, growth_interval: int = 2000
 ) -> GrowthInterval:
@@ -61,9 +66,10 @@ def GradScaler(
         >>> oneflow.GradScaler(growth_interval=1000).growth_interval
         1000
     """
+    number(init_scale, "GradScaler.init_scale", Interval(low=1.0, high=LARGEST))
     scale = build(
         GrowthInterval, "GradScaler", {"initial_scale": "init_scale"}, initial_scale=init_scale, growth_factor=growth_factor,
-        backoff_factor=backoff_factor, growth_interval=growth_interval, min_scale=1.0, max_scale=(2 - 2.0**-23) * 2.0**127,
+        backoff_factor=backoff_factor, growth_interval=growth_interval, min_scale=1.0, max_scale=LARGEST,
     )  # fmt: skip
     if scale.backoff_factor != 1 / scale.growth_factor:
         why = f"got {backoff_factor!r} and growth_factor={growth_factor!r}"

@@ -5,8 +5,9 @@
 `from updaters.compat.openseq2seq import NovoGrad, optimize_loss`; or, without what its trainer does besides,
 `updaters.get_updater(LARC(NovoGrad(beta1=0.95), larc_eta=0.001))`.
 
-A learning rate may be a scheduler, any callable `state -> float`, in the place of an `lr_policy`; those of OpenSeq2Seq are in
-`lr_policies`, and its loss scaling is `AutomaticLossScaler`. The rules of TensorFlow 1 that it knows by name are in `rules`.
+A learning rate may be a scheduler, any callable `state -> float`, in the place of an `lr_policy`; in `optimize_loss` it is a
+function of the global step. Those of OpenSeq2Seq are in `lr_policies`, and its loss scaling is `AutomaticLossScaler`. The rules
+of TensorFlow 1 that it knows by name are in `rules`.
 """
 
 from updaters.compat.openseq2seq import lr_policies as lr_policies

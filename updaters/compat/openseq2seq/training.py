@@ -102,8 +102,8 @@ def optimize_loss(
 
         A regularizer's gradient is part of the gradient there, before any clip; in mixed precision it is taken at the float32
         master, and multiplied by the loss scale before all is divided by that. `overrides={pattern: {"weight_decay": scale,
-        "decay": "l2"}}` is the same where nothing is clipped, and comes after clips and LARC otherwise: add `scale * w`, times
-        `update.loss_scale`, to the gradients that you give instead.
+        "decay": "l2"}}` is the same where nothing is clipped and the optimizer has no decay of its own, whose place it takes; it
+        comes after clips and LARC otherwise: add `scale * w`, times `update.loss_scale`, to the gradients that you give instead.
 
         Different on purpose: where not all gradients are finite and the loss scale is a number, `clip_gradients` leaves them as
         they are, where there the others become 0; t counts a weight's own updates; moments of half-precision weights are

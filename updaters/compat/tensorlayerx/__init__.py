@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeAlias, TypeVar
 
 import attrs
 
@@ -101,6 +101,8 @@ class AddDecay:
     """
 
     strength: Schedulable = nonnegative(attrs.NOTHING, kw_only=False)
+
+    decays: ClassVar[bool] = True
 
     @staticmethod
     def apply(w: Any, g: Any, strength: Any) -> Any:

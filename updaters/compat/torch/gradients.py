@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from updaters.checks import Interval, number
 from updaters.compat._arguments import build, norm_clip, refuse, switch, value_clip
 from updaters.loss_scale import GrowthInterval
 from updaters.protocols import Schedulable
@@ -28,7 +29,7 @@ def clip_grad_norm_(
     Gradients are multiplied by `max_norm / (norm + 1e-6)` where that is below 1. Of complex ones the moduli count. Orders of 0
     and below, and a `max_norm` of 0, are errors. So is `error_if_nonfinite=True`, for which
     `get_updater(nonfinite="raise")` is there; without it gradients with a norm that is infinite or NaN are left as they are,
-    where PyTorch makes them 0 or NaN.
+    where PyTorch makes them 0 or NaN. Weights that no group has count for nothing, where PyTorch counts all that it is given.
 
     Example:
         >>> from updaters.compat import torch as optim
@@ -79,6 +80,7 @@ def GradScaler(
         >>> weight, update.loss_scale
         (array([1.]), 2.0)
     """
+    number(init_scale, "GradScaler.init_scale", Interval(low=1 / WIDEST, high=WIDEST))
     scale = build(
         GrowthInterval, "GradScaler", {"initial_scale": "init_scale"}, initial_scale=init_scale, growth_factor=growth_factor,
         backoff_factor=backoff_factor, growth_interval=growth_interval, min_scale=1 / WIDEST, max_scale=WIDEST,
