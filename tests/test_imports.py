@@ -32,6 +32,7 @@ LAYERS = [
     {"rule"},
     {"gradient", "measured", "overrides"},
     {"report", "transaction"},
+    {"weights"},
     {"updater"},
     {"checkpoint", "compat", "pictures"},
     {"config"},

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -14,21 +11,18 @@ import attrs
 import numpy as np
 
 from updaters import backends
-from updaters.arrays import Array, as_reals, check_grad, check_weight, compute_dtype, device, slot_dtype
-from updaters.backends import Backend, whole
+from updaters.arrays import Array
 from updaters.checks import listed
 from updaters.loss_scale import LossScale
-from updaters.measured import Tables
-from updaters.memory import Places
 from updaters.optimizers.base import Optimizer, check_optimizer
 from updaters.order import Call
 from updaters.overrides import Choice, as_mapping
-from updaters.policy import FROZEN, Average, Frozen, Policy
+from updaters.policy import FROZEN, Average, Policy
 from updaters.report import ALONE, Happened, Report, rows_of
-from updaters.rule import Rule
 from updaters.state import OptimizationState
-from updaters.transaction import Entry, bind, factors, job, largest, measured, numbers_of, recorded, run
-from updaters.weight_state import Index, WeightState, check_index
+from updaters.transaction import Entry, factors, largest, measured, numbers_of
+from updaters.weight_state import Index, WeightState
+from updaters.weights import Weights
 
 
 class Updater:
@@ -36,9 +30,6 @@ class Updater:
 
     Made by `get_updater`. Different indices may be updated from different threads at once.
     """
-
-    _plain: bool
-    _call: Call
 
     def __init__(
         self,
@@ -52,15 +43,23 @@ class Updater:
         check_optimizer(optimizer)
         if state is not None and not isinstance(state, OptimizationState):
             raise TypeError(f"state must be an OptimizationState or None, got {state!r}")
-        self._backend = backends.check(backend)
         self._state = OptimizationState() if state is None else state
         self._owns_clock = state is None
-        self._known: dict[Index, WeightState] = {}
         self._calls = 0  # of step, that wait for others
         policy = (optimizer.policy or Policy()) if policy is None else policy
         self._scaling = {} if policy.loss_scale is None else policy.loss_scale.initial()
-        self._reports = _flag(report, "report")
-        self._take_up(Choice(optimizer, policy), {})
+        self._weights = Weights(Choice(optimizer, policy), {}, backends.check(backend), _flag(report, "report"))
+        self._begin()
+
+    def _begin(self) -> None:
+        """Look at what has to be done besides each weight's own update."""
+        groups, policy = self._weights.choice.groups, self.policy
+        of_all = any(group.of_all is not None for group in groups)
+        of_units = any(group.of_units is not None for group in groups)
+        self._of_all = of_all or policy.moves
+        self._plain = not (of_all or of_units or policy.decision or policy.accumulate > 1)
+        self._call = Call(self._state, self.loss_scale)
+        self._happened = Happened()
 
     def __call__(self, index: Index, grad: Array, weight: Array) -> None:
         """Update one weight in place.
@@ -81,17 +80,17 @@ class Updater:
         call = self._call
         if state.last_held == state.iteration > 0:  # by another updater
             call = attrs.evolve(call, state=_free(state))
-        entry = self._admit(index, grad, weight, call.state)
+        entry = self._weights.admit(index, grad, weight, call.state)
         if entry is None:
             return
         known, grad, weight = entry
-        scalars, ready = self._ready(known, grad, weight, call, None)
+        scalars, ready = self._weights.ready(known, grad, weight, call, None)
         known.runner.run((ready,))
         if state._applied != state.iteration:
             state.release()
         known.count += 1
         known._scalars = scalars
-        self._known[known.index] = known
+        self._weights.known[known.index] = known
         self._happened = ALONE
 
     def step(
@@ -114,19 +113,21 @@ class Updater:
         now = _free(now)
         triples = list(_triples(grads, weights))
         if self._plain:
-            entries = self._entries(triples, now)
+            entries = self._weights.entries(triples, now)
             self._happened = Happened()
             if entries:
-                self._apply(entries, dict.fromkeys({known.device for known, _, _ in entries}, Call(now, self.loss_scale)))
+                self._weights.apply(entries, dict.fromkeys({known.device for known, _, _ in entries}, Call(now, self.loss_scale)))
                 self._state.iteration += advances
                 self._state.release()
                 self._happened = Happened("applied", tuple(known.index for known, _, _ in entries), self.loss_scale)
             return
         calls = self._calls + 1
-        applies = calls == self._policy.accumulate
+        applies = calls == self.policy.accumulate
         if applies and calls > 1:  # a weight that has no gradient now may have had one before
-            triples = [(index, self._nothing(index, weight) if grad is None else grad, weight) for index, grad, weight in triples]
-        entries = self._entries(triples, now)
+            triples = [
+                (index, self._weights.nothing(index, weight) if grad is None else grad, weight) for index, grad, weight in triples
+            ]
+        entries = self._weights.entries(triples, now)
         if entries or self._calls:
             self._check_group(entries, applies)
             self._transact(entries, Call(now, self.loss_scale, calls), applies)
@@ -149,8 +150,8 @@ class Updater:
         """
         now = _free(self._state)
         none: Any = dict.fromkeys(weights) if isinstance(weights, Mapping) else [None] * len(weights)
-        triples = [(index, self._nothing(index, weight), weight) for index, _, weight in _triples(none, weights)]
-        entries = self._entries(triples, now)
+        triples = [(index, self._weights.nothing(index, weight), weight) for index, _, weight in _triples(none, weights)]
+        entries = self._weights.entries(triples, now)
         waiting = self._calls or next((known.gathered for known, _, _ in entries), 0)
         if any(known.gathered != waiting for known, _, _ in entries) and not self._calls:
             counts = {known.index: known.gathered for known, _, _ in entries}
@@ -163,15 +164,15 @@ class Updater:
     def _call_alone(self, index: Index, grad: Array, weight: Array) -> None:
         """Update one weight where there is more to it than its rule."""
         if self._of_all:
-            what = f"{self._policy.loss_scale!r}" if self._policy.moves else "ClipByGlobalNorm"
+            what = f"{self.policy.loss_scale!r}" if self.policy.moves else "ClipByGlobalNorm"
             raise TypeError(f"{what} needs all gradients at once: update.step(grads, weights) in place of update({index!r}, ...)")
         if self._calls:
             raise ValueError(f"update({index!r}, ...) comes between calls of step that wait for others; call flush or step")
         now = _free(self._state)
-        entry = self._admit(index, grad, weight, now)
+        entry = self._weights.admit(index, grad, weight, now)
         if entry is not None:
             calls = entry[0].gathered + 1
-            self._transact([entry], Call(now, self.loss_scale, calls), calls == self._policy.accumulate)
+            self._transact([entry], Call(now, self.loss_scale, calls), calls == self.policy.accumulate)
             self._happened = attrs.evolve(self._happened, indices=None)
             self._settle(0)
 
@@ -186,27 +187,7 @@ class Updater:
             TypeError, ValueError: on bad input, as an update would.
             KeyError: the weight has had no update.
         """
-        index = check_index(index)
-        weight = check_weight(weight, index, written=False)
-        known = self._known.get(index)
-        if known is None or not known.count:
-            raise KeyError(f"weight {index!r} has had no update; there has been one for {listed(self._known)}")
-        known.check(weight)
-        on_device = nullcontext() if isinstance(weight, np.ndarray) else weight.device
-        with np.errstate(all="ignore"), on_device:
-            arrays = {name: as_reals(array) for name, array in known.arrays.items()}
-            if "average" in arrays:
-                better = arrays["average"]
-            else:
-                rule = known.rule or self._rule_for(index, known.shape, known.dtype)
-                optimizer = self._optimizer if isinstance(rule, Frozen) else rule.optimizer
-                w = arrays["master"] if "master" in arrays else as_reals(weight).astype(compute_dtype(weight.dtype))
-                better = optimizer.evaluation(w, {**arrays, **known.scalars})
-            if isinstance(weight, np.ndarray):
-                better = np.asarray(better)
-            if weight.dtype.kind == "c":
-                better = better.astype(better.dtype, order="C").view(slot_dtype(weight.dtype))[..., 0]
-            return better.astype(weight.dtype)
+        return self._weights.evaluation(index, weight)
 
     @property
     def state(self) -> OptimizationState:
@@ -216,34 +197,34 @@ class Updater:
     @property
     def backend(self) -> str:
         """The name of the backend, or `"auto"`."""
-        return self._backend
+        return self._weights.backend
 
     @property
     def policy(self) -> Policy:
         """What the updater does beyond its rule."""
-        return self._policy
+        return self._weights.choice.policy
 
     @property
     def optimizer(self) -> Optimizer:
         """The optimizer. Another with the same slots and scalars may take its place at any time."""
-        return self._optimizer
+        return self._weights.choice.optimizer
 
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer) -> None:
         check_optimizer(optimizer)
-        if optimizer.policy not in (None, self._optimizer.policy):
+        if optimizer.policy not in (None, self.optimizer.policy):
             stays = "an updater's policy stays what it is, but for its overrides"
             raise ValueError(f"{stays}, got {optimizer.policy!r}; update.overrides takes these")
-        self._change(Choice(optimizer, self._policy))
+        self._change(Choice(optimizer, self.policy))
 
     @property
     def overrides(self) -> Mapping[Any, Any]:
         """What is different for some weights, by pattern. Others may take their place at any time: slots stay as they are."""
-        return as_mapping(self._policy.overrides)
+        return as_mapping(self.policy.overrides)
 
     @overrides.setter
     def overrides(self, overrides: Mapping[Any, Any] | None) -> None:
-        self._change(Choice(self._optimizer, attrs.evolve(self._policy, overrides=overrides or {})))
+        self._change(Choice(self.optimizer, attrs.evolve(self.policy, overrides=overrides or {})))
 
     def override(self, pattern: Any, settings: Any) -> None:
         """Change what is different for the weights of a pattern, from now on; slots stay as they are.
@@ -270,10 +251,17 @@ class Updater:
             overrides = {pattern: settings, **overrides}
         self.overrides = overrides
 
+    def _change(self, choice: Choice) -> None:
+        """Go on with other rules, if they keep the same for every weight."""
+        happened = self._happened
+        self._weights.change(choice)
+        self._begin()
+        self._happened = happened
+
     @property
     def slots(self) -> Mapping[Index, WeightState]:
         """What is kept for each weight, by index: arrays, scalars and the count of its updates."""
-        return MappingProxyType(self._known)
+        return MappingProxyType(self._weights.known)
 
     @property
     def loss_scale(self) -> float:
@@ -287,13 +275,13 @@ class Updater:
     @property
     def reports(self) -> bool:
         """Whether norms are taken for `report`. It may be changed at any time."""
-        return self._reports
+        return self._weights.reports
 
     @reports.setter
     def reports(self, reports: bool) -> None:
-        before, self._reports = self._reports, _flag(reports, "reports")
-        if reports is not before:
-            self._change(self._choice)
+        if _flag(reports, "reports") is not self._weights.reports:
+            self._weights.reports = reports
+            self._change(self._weights.choice)
 
     def report(self) -> Report:
         """What the last call did: the norms of each weight's gradient and update, and by what clips changed them.
@@ -310,168 +298,21 @@ class Updater:
             w              5   0.5    0.25     1         0.25        1
         """
         happened = self._happened
-        indices = tuple(self._known) if happened.indices is None else happened.indices
+        indices = tuple(self._weights.known) if happened.indices is None else happened.indices
         return Report(
             happened.what,
-            rows_of(indices, happened, self._known),
+            rows_of(indices, happened, self._weights.known),
             happened.loss_scale,
             happened.nonfinite,
             {group.pattern: float(norm) for group, norm in happened.norms.items()},
-            tuple(self._choice.unmatched),
+            tuple(self._weights.choice.unmatched),
             self._state.iteration,
             self._state.held,
         )
 
-    # Who has what rule.
-
-    def _take_up(self, choice: Choice, rules: dict[Any, Rule]) -> None:
-        """Have these rules from now on."""
-        self._optimizer, self._policy, self._choice, self._rules = choice.optimizer, choice.policy, choice, rules
-        self._places, self._tables = Places(()), Tables()
-        self._happened = Happened()
-        self._warned = not choice.policy.overrides
-        of_all = any(group.of_all is not None for group in choice.groups)
-        of_units = any(group.of_units is not None for group in choice.groups)
-        self._of_all = of_all or choice.policy.moves
-        self._plain = not (of_all or of_units or choice.policy.decision or choice.policy.accumulate > 1)
-        self._call = Call(self._state, self.loss_scale)
-        self._made(choice, rules, choice.optimizer, choice.group, None)  # whose errors come now
-
-    def _change(self, choice: Choice) -> None:
-        """Go on with other rules, if they keep the same for every weight."""
-        rules: dict[Any, Rule] = {}
-        chosen: dict[Index, Rule | Frozen] = {}
-        for index, known in list(self._known.items()):
-            found = choice.of(index, known.shape, known.dtype)
-            if isinstance(found, Frozen):
-                chosen[index] = found
-                continue
-            rule = chosen[index] = self._made(choice, rules, *found, known.dtype)
-            old, new = {*known.arrays}, {*rule.own.slots, *rule.own.numbers, *rule.kept}
-            if (old, {*known.scalars}) != (new, {*rule.scalars}):
-                raise ValueError(
-                    f"{rule.optimizer!r} keeps {listed(new | {*rule.scalars})} for weight {index!r}, and {self._optimizer!r} "
-                    f"has kept {listed(old | {*known.scalars})}; a new updater begins with new slots"
-                )
-        happened = self._happened
-        self._take_up(choice, rules)
-        self._happened = happened
-        for index, rule_or_frozen in chosen.items():
-            known = self._known[index]
-            known.unbind(rule_or_frozen)
-            if known.gathered and isinstance(rule_or_frozen, Frozen):  # or it would wait for a group that goes on without it
-                known.empty()
-
-    def _rule_for(self, index: Index, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Rule | Frozen:
-        """The rule for a weight."""
-        found = self._choice.of(index, shape, dtype)
-        return found if isinstance(found, Frozen) else self._made(self._choice, self._rules, *found, dtype)
-
-    def _made(self, choice: Choice, rules: dict[Any, Rule], optimizer: Optimizer, group: Any, dtype: Any) -> Rule:
-        """The rule of an optimizer, made once."""
-        policy = choice.policy
-        differ = (
-            policy.master_weights or policy.stochastic_rounding is not None or policy.decision or group.of_all or self._reports
-        )
-        key = id(optimizer), id(group), dtype if differ else None
-        if key not in rules:  # each holds its optimizer and its group, so that their ids stay their own
-            rules[key] = Rule.of(optimizer, policy, group, key[2], self._reports)
-        return rules[key]
-
-    # One update, in its order.
-
-    def _entries(self, triples: Sequence[tuple[Any, Array | None, Array]], state: OptimizationState) -> list[Entry]:
-        """What a step is to do: weights that have a gradient and are not frozen, checked."""
-        admitted = [self._admit(index, grad, weight, state) for index, grad, weight in triples if grad is not None]
-        entries = [entry for entry in admitted if entry is not None]
-        if len({known.index for known, _, _ in entries}) < len(entries):
-            given = listed(index for index, grad, _ in triples if grad is not None)
-            raise ValueError(f"step takes an index once, got several that mean the same: {given}")
-        laid = [(known.index, weight) for known, _, weight in entries]
-        places = self._places
-        if not places.are_of(laid):
-            places = self._places = Places(laid)
-        for place in places.held([grad for _, grad, _ in entries]):
-            known, grad, weight = entries[place]
-            entries[place] = known, grad.copy(), weight
-        if not self._warned:
-            self._warned = True
-            for index, _, _ in triples:
-                self._choice.match(check_index(index))
-            if triples and self._choice.unmatched:
-                patterns = ", ".join(map(repr, self._choice.unmatched))
-                warnings.warn(f"overrides: no weight of this step is matched by {patterns}", stacklevel=3)
-        return entries
-
-    def _admit(self, index: Index, grad: Array, weight: Array, state: OptimizationState) -> Entry | None:
-        """Check a weight and its gradient, and find or make what is kept for it; None where it is frozen."""
-        known = self._known.get(index) if type(index) is str or type(index) is int else None
-        if (
-            known is None
-            or type(weight) is not np.ndarray
-            or type(grad) is not np.ndarray
-            or weight.dtype is not known.dtype
-            or grad.dtype is not known.dtype
-            or not weight.shape == grad.shape == known.shape
-            or not weight.flags.carray
-        ):  # not the plainest of cases
-            index = check_index(index)
-            weight = check_weight(weight, index)
-            grad = check_grad(grad, weight, index)
-            known = self._known.get(index)
-            if known is not None:
-                known.check(weight)
-        rule = None if known is None else known.rule
-        if rule is None:
-            rule = self._rule_for(index, weight.shape, weight.dtype)
-        if rule is FROZEN:
-            return None
-        if known is None:
-            known = self._first(index, weight, rule, state)
-        if known.rule is not rule or known.backend is None:
-            known.rule = rule
-            known.backend = self._backend_for(weight, index)
-        if rule.measures and known.table is None:
-            known.table = self._tables.of(weight, known.backend)
-            known.row = known.table.row(known.index, weight)
-        return known, grad, weight
-
-    def _ready(
-        self, known: WeightState, grad: Array, weight: Array, call: Call, worked_out: dict[Any, Any] | None
-    ) -> tuple[dict[str, float], Any]:
-        """The scalars after an update, and the update as a job that can no longer fail, but for a formula of whole arrays."""
-        rule: Rule = known.rule
-        if worked_out is None:
-            coefficients, scalars = rule.work_out(call, known.count + 1, known._scalars)
-        else:  # weights with the same history share them
-            history = rule, known.count, *known._scalars.values(), known.device
-            if history not in worked_out:
-                worked_out[history] = rule.work_out(call, known.count + 1, known._scalars)
-            coefficients, scalars = worked_out[history]
-        if rule.random:
-            coefficients = [*coefficients, *self._key(known)]
-        ready = None if known.bound is None else known.bound.job(weight, grad, coefficients)
-        if ready is None:
-            assert known.backend is not None
-            if rule.whole_array:
-                before, after = (recorded(known, section) if section else None for section in (rule.apply, rule.store))
-                slots = [known._arrays[name] for name in rule.own.slots]
-                known.runner, known.bound = whole.RUNNER, whole.Bound(rule.own, slots, before, after, known.backend)
-            else:
-                assert rule.apply is not None
-                known.runner, known.bound = known.backend, bind(known, rule.apply, weight, grad)
-            ready = known.bound.job(weight, grad, coefficients)
-        return scalars, ready
-
-    def _key(self, known: WeightState) -> tuple[float, float]:
-        """The key of a weight's rounding at its next update, as two numbers of 32 bits."""
-        text = repr((self._policy.stochastic_rounding, known.index, known.count))
-        digest = blake2b(text.encode(), digest_size=8).digest()
-        return float(int.from_bytes(digest[:4], "little")), float(int.from_bytes(digest[4:], "little"))
-
     def _transact(self, entries: list[Entry], call: Call, applies: bool) -> None:
         """Measure, decide, and then apply or accumulate; all or nothing."""
-        policy = self._policy
+        policy = self.policy
         raises, skips = policy.decision == "raise", policy.decision == "skip" and applies
         ready, kept = entries, self._scaling
         bad: tuple[Index, ...] = ()
@@ -488,7 +329,7 @@ class Updater:
                 kept = policy.loss_scale.after(kept, not bad, peak)
         what: Literal["applied", "accumulated", "skipped"] = "accumulated"
         if not applies:
-            self._gather(entries, call)
+            self._weights.gather(entries, call)
         elif bad:
             what = "skipped"
             for known, _, _ in entries:
@@ -497,31 +338,9 @@ class Updater:
         else:
             what = "applied"
             calls, norms = factors(ready, call)
-            self._apply(ready, calls)
+            self._weights.apply(ready, calls)
         self._scaling = kept
         self._happened = Happened(what, tuple(known.index for known, _, _ in entries), call.loss_scale, bad, norms)
-
-    def _apply(self, entries: Sequence[Entry], calls: Mapping[str, Call]) -> None:
-        """Update weights, each by the call of its device."""
-        worked_out: dict[Any, Any] = {}
-        done, jobs = [], []
-        for known, grad, weight in entries:
-            scalars, ready = self._ready(known, grad, weight, calls[known.device], worked_out)
-            done.append((known, scalars))
-            jobs.append((known.runner, ready))
-        run(jobs)
-        for known, scalars in done:
-            known.count += 1
-            known.gathered = 0
-            known._scalars = scalars
-            self._known[known.index] = known
-
-    def _gather(self, entries: Sequence[Entry], call: Call) -> None:
-        """Accumulate gradients."""
-        run([(entry[0].backend, job("gather", entry[0].rule.gather, entry, call)) for entry in entries])
-        for known, _, _ in entries:
-            known.gathered += 1
-            self._known[known.index] = known
 
     def _settle(self, calls: int) -> None:
         """Count what has happened."""
@@ -529,23 +348,14 @@ class Updater:
         happened, state = self._happened, self._state
         if happened.what == "applied":
             state.release()
-        elif happened.what == "skipped" or not self._policy.count_calls:
+        elif happened.what == "skipped" or not self.policy.count_calls:
             state.hold()
         self._call = Call(state, self.loss_scale)
-
-    def _nothing(self, index: Any, weight: Array) -> Array | None:
-        """A gradient of zeros for a weight that has accumulated gradients, and None for any other."""
-        index = check_index(index)
-        known = self._known.get(index)
-        if known is None or not known.gathered:
-            return None
-        known.check(weight := check_weight(weight, index))
-        return self._backend_for(weight, index).slot(weight, known.shape, slot_dtype(known.dtype), 0.0)
 
     def _check_group(self, entries: Sequence[Entry], applies: bool) -> None:
         """Raise where calls that belong together would be left half done."""
         here = {known.index for known, _, _ in entries}
-        waiting = {index for index, known in list(self._known.items()) if known.gathered and known.rule is not FROZEN}
+        waiting = {index for index, known in list(self._weights.known.items()) if known.gathered and known.rule is not FROZEN}
         if waiting and not self._calls and not applies:
             raise ValueError(f"weights {listed(waiting)} have gradients of update(...) that wait for others; call flush")
         if applies and waiting - here:
@@ -553,49 +363,34 @@ class Updater:
                 f"weights {listed(waiting - here)} have accumulated gradients that are to be applied, and are not given"
             )
 
-    def _first(self, index: Index, weight: Array, rule: Rule, state: OptimizationState) -> WeightState:
-        """New slots and numbers for a weight."""
-        backend, optimizer = self._backend_for(weight, index), rule.optimizer
-        start = {**optimizer.initial(state), **rule.kept}
-        arrays = {}
-        for name in (*optimizer.slots, *rule.kept):
-            shape, real = weight.shape, False
-            if name not in rule.kept:
-                shape, real = optimizer.slot_shape(name, weight.shape), optimizer.is_real(name)
-            dtype: Any = compute_dtype(weight.dtype) if real else slot_dtype(weight.dtype)
-            arrays[name] = backend.slot(weight, shape, dtype, start.get(name, 0.0))
-        arrays |= {name: backend.number(weight, float(start.get(name, 0.0))) for name in optimizer.numbers}
-        return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, optimizer.scalars)
-
-    def _backend_for(self, weight: Array, index: Index) -> Backend:
-        of = "numpy" if isinstance(weight, np.ndarray) else "cupy"
-        if self._backend == "auto":
-            return backends.best(of)
-        if backends.LIBRARIES[self._backend] != of:
-            raise TypeError(
-                f"weight {index!r}: backend={self._backend!r} takes {backends.LIBRARIES[self._backend]} arrays, got a {of} array"
-            )
-        return backends.load(self._backend)
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Updater) and self.__getstate__() == other.__getstate__()
 
     __hash__ = None  # type: ignore[assignment]  # it changes with every update
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("_backend", "_state", "_owns_clock", "_optimizer", "_policy", "_calls", "_scaling", "_reports")
-        return {name: getattr(self, name) for name in names} | {"_known": dict(self._known)}
+        weights = self._weights
+        names = ("_state", "_owns_clock", "_calls", "_scaling")
+        return {name: getattr(self, name) for name in names} | {
+            "optimizer": self.optimizer,
+            "policy": self.policy,
+            "backend": weights.backend,
+            "reports": weights.reports,
+            "known": dict(weights.known),
+        }
 
     def __setstate__(self, values: dict[str, Any]) -> None:
-        backends.check(values["_backend"])
+        backend, reports, known = (values.pop(name) for name in ("backend", "reports", "known"))
+        choice = Choice(values.pop("optimizer"), values.pop("policy"))
         self.__dict__.update(values)
-        self._take_up(Choice(self._optimizer, self._policy), {})
+        self._weights = Weights(choice, known, backends.check(backend), reports)
+        self._begin()
 
     def __repr__(self) -> str:
-        size = sum(known.nbytes for known in list(self._known.values()))
-        weights = f"{len(self._known)} weight{'' if len(self._known) == 1 else 's'}"
-        policy = "" if self._policy == Policy() else f"{self._policy!r}, "
-        what = f"{self._optimizer!r}, {self._state!r}, {policy}backend={self._backend!r}"
+        size = sum(known.nbytes for known in list(self._weights.known.values()))
+        weights = f"{len(self._weights.known)} weight{'' if len(self._weights.known) == 1 else 's'}"
+        policy = "" if self.policy == Policy() else f"{self.policy!r}, "
+        what = f"{self.optimizer!r}, {self._state!r}, {policy}backend={self.backend!r}"
         return f"Updater({what}; {weights}, {_readable(size)} of slots)"
 
 
