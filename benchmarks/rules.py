@@ -23,7 +23,7 @@ from cpu import CORES, RULE, Peer, Samples, aligned, machine, measured, move, pe
 
 import updaters as up
 from updaters.backends.stages import split
-from updaters.updater import Rule
+from updaters.rule import Rule
 
 SIZE = 16_000_000
 MATRIX = (1024, 1024)

@@ -230,7 +230,7 @@ class Oracle:
         """What a call did."""
         self.iteration += 1
         given = {name: g for name, g in grads.items() if g is not None and self.settings(name)[1] is not up.FROZEN}
-        if not given and not self.calls:
+        if not given and self.case.accumulate == 1:
             self.iteration -= 1
             return "nothing"
         by = self.scaling["scale"] * (BATCH_SIZE if self.case.gradient == "sum" else 1)
@@ -251,9 +251,10 @@ class Oracle:
     def apply(self) -> str:
         """Apply the mean of what was gathered, or skip it."""
         weights = [weight for weight in self.weights.values() if weight.gathered]
-        if not weights:
-            return "nothing"
         calls, self.calls = self.calls, 0
+        if not weights:
+            self.held += calls == self.case.accumulate
+            return "nothing"
         means = {weight.name: [total(column) / calls for column in zip(*weight.gathered, strict=True)] for weight in weights}
         for weight in weights:
             weight.gathered = []
@@ -263,9 +264,10 @@ class Oracle:
             self.scaling = scale.after(self.scaling, False, None) if hasattr(scale, "after") else self.scaling
             self.held += 1
             return "skipped"
-        self.clip(means)
         if hasattr(scale, "after"):
-            self.scaling = scale.after(self.scaling, True, max(norm(g, math.inf) for g in means.values()))
+            examples = BATCH_SIZE if self.case.gradient == "sum" else 1
+            self.scaling = scale.after(self.scaling, True, examples * max(norm(g, math.inf) for g in means.values()))
+        self.clip(means)
         for weight in weights:
             before = weight.w
             self.update(weight, means[weight.name])
@@ -273,7 +275,8 @@ class Oracle:
         return "applied"
 
     def flush(self) -> str:
-        if not self.calls:
+        if not any(weight.gathered for weight in self.weights.values()):
+            self.calls = 0
             return "nothing"
         self.held -= 1
         return self.apply()

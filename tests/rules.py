@@ -9,7 +9,7 @@ from fractions import Fraction
 from math import copysign, fsum, prod, sqrt
 
 import updaters as up
-from updaters.updater import Rule
+from updaters.rule import Rule
 
 State = up.OptimizationState
 At = Callable[[str, int], float]

@@ -63,12 +63,18 @@ def test_weights_without_a_gradient_in_some_calls() -> None:
     update.step([np.array([2.0]), None, np.array([4.0]), None], weights)
     assert [float(weight[0]) for weight in weights] == expected
     assert set(update.slots) == {0, 1, 2}
-    update.step([None] * 4, weights)  # is no call, where none waits
-    assert (update.state.iteration, update.report().what, update._calls) == (2, "nothing", 0)
+    update.step([None] * 4, weights)  # is a call too
+    assert (update.state.iteration, update.report().what, update._calls) == (3, "accumulated", 1)
     update.step([np.array([1.0]), None, None, None], weights)
-    update.step([None] * 4, weights)  # is one, where some do
     assert [float(weight[0]) for weight in weights] == [-2.0, *expected[1:]]
     assert (update.state.iteration, update.state.held) == (4, 2)
+    for _ in range(2):
+        update.step([None] * 4, weights)
+    assert (update.state.iteration, update.state.held, update.report().what, update._calls) == (6, 4, "nothing", 0)
+    update.step([None] * 4, weights)
+    update.flush(weights)  # begins anew
+    assert (update.state.iteration, update.state.held, update._calls) == (7, 5, 0)
+    assert [float(weight[0]) for weight in weights] == [-2.0, *expected[1:]]
 
 
 # Flush.
@@ -338,10 +344,13 @@ def test_a_loss_scale_moves_with_what_is_applied() -> None:
     assert up.get_updater(up.SGD(1.0), loss_scale=4).loss_scale == 4.0
 
 
-def test_the_peak_is_that_of_clipped_gradients_of_all_groups() -> None:
+@pytest.mark.parametrize("of_clipped", [False, True])
+def test_the_peak_is_that_of_all_gradients_and_for_openseq2seq_that_of_clipped_ones(of_clipped: bool) -> None:
     found: list[Any] = []
 
     class Peak(up.loss_scale.LogMax):
+        peak_of_clipped = of_clipped
+
         def after(self, kept: Any, finite: bool, peak: float | None) -> dict[str, float]:
             found.append((finite, peak))
             return super().after(kept, finite, peak)
@@ -351,4 +360,5 @@ def test_the_peak_is_that_of_clipped_gradients_of_all_groups() -> None:
     weights = {name: np.zeros(2) for name in "abc"}
     for a, b, c in ((5.0, 0.5, 0.0), (0.3, 1.5, 0.1), (0.0, 0.0, -10.0), (math.nan, 1.0, 1.0), (0.0, 0.0, 0.0)):
         update.step({"a": np.array([a, 0.0]), "b": np.array([b, -0.1 * b]), "c": np.array([c, 0.0])}, weights)
-    assert found == [(True, 1.0), (True, 1.5), (True, 2.0), (False, None), (True, 0.0)]
+    largest = [1.0, 1.5, 2.0] if of_clipped else [5.0, 1.5, 10.0]
+    assert found == [*((True, peak) for peak in largest), (False, None), (True, 0.0)]

@@ -19,7 +19,7 @@ from tests.weight_rules import NORM_RULES
 from updaters.backends.stages import split
 from updaters.backends.trace import Recording, dithered, record, rounded
 from updaters.formula import Formula
-from updaters.updater import Rule
+from updaters.rule import Rule
 
 PRECISIONS = ["float16", "bfloat16", "float32", "float64"]
 CUPYS_OPTIONS = ("-ftz=true",)  # what CuPy adds to a kernel's own

@@ -39,13 +39,15 @@ def test_the_readme_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_page_of_policy_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:
-    table, accumulated = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "policy.md").read_text(), re.DOTALL)
+    table, accumulated, carried = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "policy.md").read_text(), re.DOTALL)
     exec(table, {})
     assert re.search(r"^norm of all gradients: 10.58\n", capsys.readouterr().out, re.MULTILINE)
     exec(accumulated, {})
     comments = re.findall(r"print\(.*\) +# (.*?):", accumulated)
     assert [comment.split(" ", 1)[0] for comment in comments] == ["[-0.5]", "[-1.25]"]
     assert capsys.readouterr().out.splitlines() == [re.sub(" +", " ", comment.partition(":")[0]) for comment in comments]
+    exec(carried, {})
+    assert capsys.readouterr().out in carried.replace("# ", "\n").replace("  ", "")
 
 
 def test_the_page_of_rules_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -231,3 +231,38 @@ def test_an_average_of_a_share() -> None:
     scheduled("w", np.ones(1), weight)
     with pytest.raises(ValueError, match=r"Average.keep must be in \[0, 1\], got 2.0 from"):
         scheduled("w", np.ones(1), weight)
+
+
+def test_the_weight_to_evaluate_with_is_the_weight_that_there_is() -> None:
+    weight = np.full(2, 65504, np.float16)
+    update = up.get_updater(up.SGD(1.0), master_weights=True)
+    update("w", np.array([-100.0, 4.0], np.float32), weight)
+    assert update.evaluation_weight("w", weight).tolist() == [65504.0, 65504.0]  # not infinite, as the master's cast would be
+    weight[1] = 5
+    assert update.evaluation_weight("w", weight).tolist() == [65504.0, 5.0]  # an edit counts at once
+
+
+def test_weights_that_have_had_no_update_yet_are_evaluated_as_they_are() -> None:
+    weights = {"a": np.ones(2), "b": np.full(2, 3.0)}
+    update = up.get_updater(up.SGD(0.5), average=up.Average(0.5), nonfinite="skip", overrides={"b": up.FROZEN})
+    update.step({"a": np.array([math.nan, 1.0]), "b": np.ones(2)}, weights)
+    for name, weight in weights.items():
+        assert update.evaluation_weight(name, weight).tolist() == weight.tolist()
+        assert update.evaluation_weight(name, weight) is not weight
+    update.step({"a": np.ones(2), "b": np.ones(2)}, weights)
+    assert update.evaluation_weight("a", weights["a"]).tolist() == [0.5, 0.5]
+    with pytest.raises(KeyError, match="weight 'c' has been in no update; there are 'a', 'b'"):
+        update.evaluation_weight("c", weights["a"])
+
+
+def test_averages_of_every_call_may_overwrite_weights_that_are_rounded_by_chance() -> None:
+    average = up.Average(0.5, 1, every_call=True)
+    weights = []
+    for backend in ("numpy", "numba"):
+        weight = np.ones(64, np.float16)
+        update = up.get_updater(up.SGD(1e-4), backend=backend, accumulate=2, stochastic_rounding=1, average=average)
+        for _ in range(6):
+            update("w", np.ones(64), weight)
+        weights.append(weight)
+    assert weights[0].tobytes() == weights[1].tobytes()
+    assert np.unique(weights[0]).size > 1

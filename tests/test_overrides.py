@@ -14,7 +14,7 @@ import pytest
 
 import updaters as up
 from updaters.learning_rate import Linear
-from updaters.transforms import AGC, ClipByGlobalNorm, ClipByValue
+from updaters.transforms import AGC, ClipByGlobalNorm, ClipByNorm, ClipByValue
 
 Array = np.ndarray[Any, Any]
 
@@ -353,3 +353,44 @@ def test_overrides_that_are_given_come_before_those_that_the_optimizer_has() -> 
     update = up.get_updater(up.SGD(0.1, policy=carried), overrides={"head.*": up.FROZEN})
     assert update.overrides == {"head.*": up.FROZEN, "*.b": {"lr_scale": 2}}
     assert update.policy.overrides[0].settings is up.FROZEN
+
+
+def test_what_is_read_of_overrides_cannot_be_written_to() -> None:
+    update = up.get_updater(up.SGD(0.1), overrides={"a": {"lr_scale": 10}})
+    with pytest.raises(TypeError):
+        update.overrides["b"] = up.FROZEN  # type: ignore[index]
+    with pytest.raises(TypeError):
+        update.overrides["a"]["lr_scale"] = 1
+    assert update.overrides == {"a": {"lr_scale": 10}}
+
+
+def test_what_has_matched_is_known_to_copies_and_warned_about_once() -> None:
+    update = up.get_updater(up.SGD(0.1), overrides={"a": {"lr_scale": 2}, "zz*": {"lr_scale": 2}})
+    weights = {"a": np.ones(1)}
+    with pytest.warns(UserWarning, match="no weight of this step is matched by 'zz\\*'"):
+        update.step({"a": np.ones(1)}, weights)
+    for other in (update, pickle.loads(pickle.dumps(update)), copy.deepcopy(update)):
+        other.reports = not other.reports
+        other.optimizer = up.SGD(0.2)
+        assert other.report().unmatched == ("zz*",)
+        other.step({"a": np.ones(1)}, weights)
+    update.override("zz*", {"lr_scale": 3})
+    with pytest.warns(UserWarning, match="is matched by 'zz"):
+        update.step({"a": np.ones(1)}, weights)
+
+
+def test_the_optimizer_has_the_policy_and_another_takes_it_over() -> None:
+    update = up.get_updater(up.SGD(0.1), clip=ClipByNorm(1.0), overrides={"b": up.FROZEN})
+    assert update.optimizer == up.SGD(0.1, policy=update.policy)
+    assert up.from_config(up.to_config(update.optimizer)) == update.optimizer
+    policy, mine = update.policy, update.optimizer
+    update.optimizer = up.SGD(0.2)
+    assert update.optimizer == up.SGD(0.2, policy=policy)
+    update.optimizer = mine
+    update.optimizer = up.SGD(0.3, policy=attrs.evolve(policy, overrides={"c": up.FROZEN}))
+    assert update.overrides == {"c": up.FROZEN}
+    with pytest.raises(ValueError, match="an updater's policy stays what it is, but for its overrides"):
+        update.optimizer = up.SGD(0.3, policy=up.Policy(clip=ClipByNorm(2.0)))
+    inner = up.Muon(otherwise=up.SGD(policy=policy))
+    with pytest.raises(ValueError, match="SGD, which is for some weights of Muon, must have no policy of its own"):
+        up.get_updater(inner)

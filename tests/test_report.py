@@ -229,3 +229,27 @@ def test_the_table() -> None:
     grouped = up.get_updater(up.SGD(0.5), overrides={"b": {"clip": ClipByGlobalNorm(1.0)}})
     grouped.step({"b": np.array([2.0])}, {"b": np.array([1.0])})
     assert repr(grouped.report()).splitlines()[:2] == ["applied at iteration 1, 0 held", "norm of all gradients of 'b': 2"]
+
+
+def test_a_report_of_single_calls_has_the_loss_scale_and_indices_of_one_text_are_told_apart() -> None:
+    update = up.get_updater(up.SGD(1.0, grad_clip=1.0), loss_scale=1024.0, report=True)
+    for index in (1, "1", ("l", 0)):
+        update(index, np.array([2048.0]), np.zeros(1))
+    report = update.report()
+    assert report.loss_scale == 1024.0
+    assert {row.clip_factor for row in report.weights.values()} == {0.5}
+    numbers = report.as_dict()
+    assert {name for name in numbers if name.startswith("update_norm/")} == {
+        "update_norm/1",
+        "update_norm/'1'",
+        "update_norm/l.0",
+    }
+    assert not [name for name in numbers if name.startswith("ratio/")]  # of weights of zeros
+
+
+def test_norms_of_float64_gradients_whose_squares_overflow() -> None:
+    update = up.get_updater(up.SGD(1.0), clip=ClipByGlobalNorm(1.0), report=True)
+    update.step([np.array([3e200, 4e200])], [np.zeros(2)])
+    row = update.report().weights[0]
+    assert row.gradient_norm == pytest.approx(5e200, rel=1e-14)
+    assert row.clip_factor == pytest.approx(2e-201, rel=1e-14)

@@ -11,7 +11,7 @@ import pytest
 import updaters as up
 from tests import weight_rules
 from tests.rules import EVALUATIONS, ORACLES, RULES, on_the_edge, oracle
-from updaters.updater import Rule
+from updaters.rule import Rule
 
 BATCH_SIZE = 3
 STEPS = 12

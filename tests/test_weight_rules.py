@@ -29,7 +29,7 @@ from tests.weight_rules import (
 from updaters.backends import threads
 from updaters.backends.stages import CHUNK, LANES
 from updaters.optimizers.fields import rate
-from updaters.updater import Rule
+from updaters.rule import Rule
 
 Array = np.ndarray[Any, Any]
 BATCH_SIZE = 3

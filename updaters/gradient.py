@@ -7,7 +7,7 @@ import numpy as np
 from updaters import backends
 from updaters.arrays import Array, check_grad, check_weight, slot_dtype
 from updaters.optimizers.base import Optimizer, check_optimizer
-from updaters.order import GRADIENT, Call, behind_clips, unscaling
+from updaters.order import GRADIENT, Call, behind_clips, own_clip, unscaling
 from updaters.policy import Policy
 from updaters.rule import Rule, Section
 from updaters.state import OptimizationState
@@ -42,7 +42,7 @@ def normalized_gradient(optimizer: Optimizer, state: OptimizationState, weight: 
         raise TypeError(f"state must be an OptimizationState, got {state!r}")
     weight = check_weight(weight, None, written=False)
     grad = check_grad(grad, weight, None)
-    section = Section.of(GRADIENT, before=[*unscaling(optimizer, Policy()), *behind_clips(optimizer)])
+    section = Section.of(GRADIENT, before=[*unscaling(optimizer, Policy()), *own_clip(optimizer), *behind_clips(optimizer)])
     coefficients, _ = Rule.of(optimizer).around(section, Call(state), 1)
     backend = backends.load("numpy" if isinstance(weight, np.ndarray) else "cupy")
     result = backend.slot(weight, weight.shape, slot_dtype(weight.dtype), "w")

@@ -239,8 +239,9 @@ class LogMax:
         deviation = sqrt(max(mean_square / (1 - beta2**t) - (slow_mean / (1 - beta2**t))**2, 0))
         scale = clip(2**(log_max - mean / (1 - beta1**t) - overflow_std_dev * deviation), scale_min, scale_max)
 
-    The peak is the largest magnitude of the gradients once they are divided by the scale, and taken for log-normal. What is kept
-    are the scale, the three averages and `steps`, the t of their bias corrections.
+    The peak is the largest magnitude of the gradients as they are given, once they are divided by the scale, and taken for
+    log-normal; with accumulation, that of their mean. What is kept are the scale, the three averages and `steps`, the t of their
+    bias corrections.
 
     Attributes:
         scale_min: the lower bound, above 0.
@@ -255,10 +256,11 @@ class LogMax:
             gradients that are finite.
 
     Conventions:
-        Three slips of OpenSeq2Seq are mended. There an overflow enters the averages as x = 2**log_max, a number among
+        Four slips of OpenSeq2Seq are mended. There an overflow enters the averages as x = 2**log_max, a number among
         logarithms, which holds the scale down for thousands of steps; the scale goes by 16, whatever `log_max` is; and a peak of
         0, whose logarithm is infinite, makes the averages and the scale NaN for good, where here such a step leaves them as they
-        are. `compat.openseq2seq.AutomaticLossScaler` has the first two.
+        are; and the peak is that of clipped gradients, which says nothing of overflows. `compat.openseq2seq.AutomaticLossScaler`
+        has all but the third.
 
     References:
         Kuchaiev et al., "Mixed-Precision Training for NLP and Speech Recognition with OpenSeq2Seq", 2018, arXiv:1805.10387.

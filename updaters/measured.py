@@ -92,28 +92,28 @@ def norm_of(tables: Mapping[str, tuple[Table, list[Index]]], p: float) -> Any:
     """The norm of gradients from what was measured of them: on their device, or on the host where there are several."""
     if len(tables) == 1:
         ((table, indices),) = tables.values()
-        return _norm(lambda name: _combined(table, indices, name, p), p)
-    parts = [(table, indices) for table, indices in tables.values()]
-    return _norm(lambda name: _joined([float(_combined(*part, name, p)) for part in parts], p), p)
+        return _norm(lambda name: table.column(name, indices), table.backend.add_up, p)
+    numbers = [one for table, indices in tables.values() for one in table.deciding(indices).values()]
+    return norm_from(numbers, p)
 
 
 def norm_from(numbers: Sequence[Mapping[str, float]], p: float) -> Any:
     """The same from numbers on the host."""
-    return _norm(lambda name: _joined([one[name] for one in numbers], p), p)
+    return _norm(lambda name: np.array([one[name] for one in numbers]), lambda column: np.add.accumulate(column)[-1], p)
 
 
-def _combined(table: Table, indices: Sequence[Index], name: str, p: float) -> Any:
-    column = table.column(name, indices)
-    return column.max() if p == math.inf else table.backend.add_up(column)
-
-
-def _joined(numbers: Sequence[float], p: float) -> Any:
-    return np.max(numbers) if p == math.inf else np.add.accumulate(numbers)[-1]
-
-
-def _norm(number: Callable[[str], Any], p: float) -> Any:
+def _norm(column: Callable[[str], Array], add_up: Callable[[Array], Any], p: float) -> Any:
+    """The norm from each weight's numbers; `order.norm` has what these are."""
     with np.errstate(all="ignore"):
-        total = number("total")
+        totals = column("total")
+        if p == math.inf:
+            return totals.max()
+        if p == 1:
+            return add_up(totals)
         if p == 2:
-            return np.where(total < math.inf, np.sqrt(total), HUGE * np.sqrt(number("huge")))
-        return total if p in (1, math.inf) else total ** (1 / p)
+            total = add_up(totals)
+            return np.where(total < math.inf, np.sqrt(total), HUGE * np.sqrt(add_up(column("huge"))))
+        peaks = column("huge")
+        most = peaks.max()
+        shares = peaks / np.where(most > 0, most, 1.0)
+        return most * add_up(totals * shares**p) ** (1 / p)

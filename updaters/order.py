@@ -1,17 +1,20 @@
 """One update, in order: all that happens to a gradient and a weight, as parts that are recorded and run as one formula.
 
-    unscale, mean over the batch       UNSCALE
+    unscale, mean over the batch       unscaling
     accumulate                         MEAN, of the calls so far and this one
-    finite check                       FINITE
-    norms, clips                       the updater's, of which `ClipByGlobalNorm` has a NORM first; then the rule's grad_clip
+    finite check                       finite
+    norms, clips                       the updater's, each by `transforming`; `ClipByGlobalNorm`'s by `norm`, measured first, and
+                                       `shrink`; then the rule's own, own_clip
     negate                             NEGATE, to climb
     l2 decay                           ADD_DECAY, and then the rule's transforms
     decoupled decay                    DECAY_WEIGHT
-    formula                            the rule's own
-    average                            AVERAGE
-    store                              EMPTY the accumulated gradients, keep the MASTER, round the weight
+    formula                            the rule's
+    average                            averaging
+    store                              EMPTY the accumulated gradients; at_random, or into_master
 
-A part that is off is not there, and costs nothing. Weights of half precision that have a master are read from it, first of all.
+A part that is off is not there, and costs nothing. Weights of half precision that have a master are read from it, `from_master`,
+first of all. The lists `seen`, `before` and `after` of `Rule.of` are in this order; what comes before it all, the checks, and
+after it, the counts, is the updater's.
 """
 
 from __future__ import annotations
@@ -67,12 +70,14 @@ class Part:
         coefficients: their values, at a weight's t-th update.
         slots: the names of the arrays that it keeps for a weight.
         numbers: the names of the numbers that it measures.
+        takes_key: whether its coefficients are a key, each weight's own at each update; such a part is the last that has any.
     """
 
     apply: Callable[..., Any]
     coefficients: Callable[[Reading, Call, int], Sequence[Any]] = lambda now, call, t: ()
     slots: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
+    takes_key: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -162,11 +167,15 @@ def unscaling(optimizer: Optimizer, policy: Policy) -> list[Part]:
     return [UNSCALE] if policy.loss_scale is not None else []
 
 
+def own_clip(optimizer: Optimizer) -> list[Part]:
+    """The optimizer's own clip, which is the last."""
+    return [GRAD_CLIP] * (optimizer.grad_clip is not None)
+
+
 def behind_clips(optimizer: Optimizer) -> list[Part]:
     """What comes between the clips and the formula."""
     decays = optimizer.decay if optimizer.weight_decay is not None else None
     return [
-        *[GRAD_CLIP] * (optimizer.grad_clip is not None),
         *[NEGATE] * optimizer.maximize,
         *[ADD_DECAY] * (decays == "l2"),
         *map(transforming, optimizer.transforms),
@@ -246,7 +255,7 @@ def at_random(dtype: str) -> Part:
     def store(new: Any, old: Any, low: Any, high: Any) -> Any:
         return dithered(saturate(new), low, high, dtype)
 
-    return Part(store)
+    return Part(store, takes_key=True)
 
 
 # What is measured on the way.
@@ -277,18 +286,27 @@ def norm(p: float, wide: bool) -> Part:
     def measure(w: Any, g: Any) -> Any:
         if p == 2:
             return w, g, *_squares(g, wide)
-        if p == np.inf:
-            return w, g, np.linalg.norm(g, np.inf)
-        return w, g, np.sum(np.abs(g) if p == 1 else np.abs(g) ** p)
+        if p in (1, np.inf):
+            return w, g, np.linalg.norm(g, p)
+        most = np.linalg.norm(g, np.inf)  # powers of what is at most 1 do not overflow
+        return w, g, np.sum(np.abs(g / np.where(most > 0, most, 1.0)) ** p), most
 
-    return Part(measure, numbers=("total", "huge") if p == 2 else ("total",))
+    return Part(measure, numbers=("total",) if p in (1, np.inf) else ("total", "huge"))
 
 
 PEAK = Part(lambda w, g: (w, g, np.linalg.norm(g, np.inf)), numbers=("peak",))
 
 
-GRADIENT_SIZE = Part(lambda w, g: (w, g, np.linalg.norm(g)), numbers=("gradient",))
-CLIPPED_SIZE = Part(lambda w, g: (w, g, np.linalg.norm(g)), numbers=("clipped",))
+@cache
+def size(name: str, wide: bool) -> Part:
+    """The norm of the gradient as it is here."""
+
+    def measure(w: Any, g: Any) -> Any:
+        total, huge = _squares(g, wide)
+        norm = np.sqrt(total)
+        return w, g, np.where(total < np.inf, norm, HUGE * np.sqrt(huge)) if wide else norm
+
+    return Part(measure, numbers=(name,))
 
 
 @cache

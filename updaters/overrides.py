@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -12,7 +13,7 @@ import numpy as np
 
 from updaters.checks import NONNEGATIVE, listed, number
 from updaters.optimizers.base import Optimizer
-from updaters.policy import FROZEN, Frozen, Override, Policy, check_clips
+from updaters.policy import FROZEN, Frozen, Override, Policy, as_clips, check_clips
 from updaters.protocols import Schedulable
 from updaters.rule import Group
 from updaters.schedules.base import Combination
@@ -30,17 +31,18 @@ def text_of(index: Index) -> str:
 class Choice:
     """What is done to each weight, by its index; each answer is the same object at every asking."""
 
-    def __init__(self, optimizer: Optimizer, policy: Policy) -> None:
+    def __init__(self, optimizer: Optimizer) -> None:
         """Check the overrides.
 
         Raises:
             TypeError, ValueError: one is not what it may be; the message names its pattern.
         """
-        self.optimizer, self.policy = optimizer, policy
+        self.optimizer, self.policy = optimizer, optimizer.policy or Policy()
+        policy = self.policy
         self.group = Group(policy.clip)
         self._groups: dict[int, Group] = {}
         self._made: dict[tuple[int, int], tuple[Optimizer, Optimizer]] = {}
-        self._matches: dict[Index, int | None] = {}
+        self.matches: dict[Index, int | None] = {}
         for inner in _inner(optimizer):
             _check_alone(inner, f"{type(inner).__name__}, which is for some weights of {type(optimizer).__name__},")
         for place, override in enumerate(policy.overrides):
@@ -52,8 +54,7 @@ class Choice:
                 raise TypeError(f"{name} must be a pattern of str, got one of bytes")
             self._check(override, name)
             if "clip" in override.fields:
-                clip = override.fields["clip"]
-                clips = () if clip is None else tuple(clip) if isinstance(clip, (tuple, list)) else (clip,)
+                clips = as_clips(override.fields["clip"])
                 check_clips(clips, f"{name}: clip")
                 self._groups[place] = Group(clips, pattern)
             if "clip_with" in override.fields:
@@ -98,7 +99,7 @@ class Choice:
     @property
     def unmatched(self) -> list[Any]:
         """The patterns that no index has matched so far, but for `"*"`, of what is left, which may be nothing."""
-        met = {place for place in self._matches.values() if place is not None}
+        met = {place for place in list(self.matches.values()) if place is not None}
         patterns = [override.pattern for place, override in enumerate(self.policy.overrides) if place not in met]
         return [pattern for pattern in patterns if pattern != "*"]
 
@@ -128,10 +129,10 @@ class Choice:
 
     def match(self, index: Index) -> int | None:
         """Which override is an index's, if one is."""
-        if index not in self._matches:
+        if index not in self.matches:
             places = (place for place, override in enumerate(self.policy.overrides) if _matches(override.pattern, index))
-            self._matches[index] = next(places, None)
-        return self._matches[index]
+            self.matches[index] = next(places, None)
+        return self.matches[index]
 
 
 def _check_alone(optimizer: Optimizer, name: str) -> None:
@@ -174,7 +175,10 @@ def _scaled(lr: Schedulable, by: Any) -> Schedulable:
 
 
 def as_mapping(overrides: Sequence[Override]) -> Mapping[Any, Any]:
-    """Overrides by their patterns, as they were given."""
-    return {
-        override.pattern: override.fields if isinstance(override.settings, tuple) else override.settings for override in overrides
-    }
+    """Overrides by their patterns, to be read."""
+    return MappingProxyType(
+        {
+            override.pattern: MappingProxyType(override.fields) if isinstance(override.settings, tuple) else override.settings
+            for override in overrides
+        }
+    )

@@ -31,7 +31,9 @@ Pattern: TypeAlias = str | int | tuple[Any, ...] | re.Pattern[str]
 
 
 def _as_settings(settings: Any) -> Any:
-    return tuple(settings.items()) if isinstance(settings, Mapping) else settings
+    if not isinstance(settings, Mapping):
+        return settings
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in settings.items())
 
 
 @attrs.frozen
@@ -58,7 +60,8 @@ def _as_overrides(given: Mapping[Any, Any] | Iterable[Override]) -> tuple[Overri
     return tuple(Override(pattern, settings) for pattern, settings in given.items())
 
 
-def _as_clips(clip: Any) -> tuple[Any, ...]:
+def as_clips(clip: Any) -> tuple[Any, ...]:
+    """A clip, several of them, or None for none, as a tuple."""
     if clip is None:
         return ()
     return tuple(clip) if isinstance(clip, (tuple, list)) else (clip,)
@@ -94,14 +97,26 @@ def _as_loss_scale(value: Any) -> Any:
     return Static(float(value))
 
 
+PARTS = ("moves", "needs_peak", "initial", "after")
+"""What a loss scale has."""
+
+
 def _check_loss_scale(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and (isinstance(value, type) or not (hasattr(value, "initial") and hasattr(value, "after"))):
+    if value is not None and (isinstance(value, type) or not all(hasattr(value, name) for name in PARTS)):
         raise TypeError(f"loss_scale must be a number or one of updaters.loss_scale, got {value!r}")
 
 
 def _check_nonfinite(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None and value not in ("ignore", "raise", "skip"):
         raise ValueError(f"nonfinite must be 'ignore', 'raise' or 'skip', got {value!r}")
+
+
+def _as_seed(value: Any) -> int | None:
+    return None if value is None else whole(value, "stochastic_rounding")
+
+
+def _as_count(value: Any) -> int:
+    return whole(value, "accumulate", 1)
 
 
 def _switch(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -120,7 +135,7 @@ class Average:
     Attributes:
         keep: the share that the average keeps, in [0, 1].
         overwrite_every: after so many updates the weight itself becomes the average; None for never.
-        every_call: average at calls that only accumulate too, as Keras does.
+        every_call: average at calls that only accumulate too, and overwrite at all calls of such an update, as Keras does.
 
     Raises:
         TypeError, ValueError: a field is out of range.
@@ -176,20 +191,17 @@ class Policy:
         Policy(clip=(ClipByNorm(bound=1.0),), accumulate=2)
     """
 
-    clip: tuple[Any, ...] = attrs.field(default=(), converter=_as_clips, validator=_check_clips)
+    clip: tuple[Any, ...] = attrs.field(default=(), converter=as_clips, validator=_check_clips)
     nonfinite: Literal["ignore", "raise", "skip"] | None = attrs.field(default=None, validator=_check_nonfinite)
-    accumulate: int = 1
+    accumulate: int = attrs.field(default=1, converter=_as_count)
     loss_scale: LossScale | None = attrs.field(default=None, converter=_as_loss_scale, validator=_check_loss_scale)
     master_weights: bool = attrs.field(default=False, validator=_switch)
-    stochastic_rounding: int | None = None
+    stochastic_rounding: int | None = attrs.field(default=None, converter=_as_seed)
     average: Average | None = None
     overrides: tuple[Override, ...] = attrs.field(default=(), converter=_as_overrides, validator=_check_overrides)
     count_calls: bool = attrs.field(default=False, validator=_switch)
 
     def __attrs_post_init__(self) -> None:
-        whole(self.accumulate, "accumulate", 1)
-        if self.stochastic_rounding is not None:
-            whole(self.stochastic_rounding, "stochastic_rounding")
         if self.master_weights and self.stochastic_rounding is not None:
             raise ValueError("master_weights and stochastic_rounding are two ways to the same end; choose one")
         if self.average is not None and not isinstance(self.average, Average):

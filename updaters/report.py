@@ -27,9 +27,6 @@ class Happened:
     norms: Mapping[Any, Any] = attrs.field(factory=dict)
 
 
-ALONE = Happened("applied", None)
-
-
 @attrs.frozen
 class Row:
     """What happened to one weight. Numbers that were not taken are None.
@@ -39,7 +36,7 @@ class Row:
         clip_factor: by what clips changed that norm; 1 where they did nothing.
         update_norm: the norm of the weight's change.
         weight_norm: the norm of the weight before it.
-        ratio: the quotient of these two.
+        ratio: the quotient of these two, infinite for a weight of zeros that has moved.
         finite: whether the gradient was.
         updates: how many updates the weight has had.
     """
@@ -102,10 +99,11 @@ class Report:
         numbers = {"loss_scale": self.loss_scale, "skipped": float(self.skipped), "held": float(self.held)}
         for pattern, norm in self.global_norms.items():
             numbers["global_norm" if pattern is None else f"global_norm{separator}{_named(pattern)}"] = norm
-        for index, row in self.weights.items():
+        texts = [text_of(index) for index in self.weights]
+        for (index, row), text in zip(self.weights.items(), texts, strict=True):
             for name, value in attrs.asdict(row).items():
-                if name != "finite" and value is not None:
-                    numbers[f"{name}{separator}{text_of(index)}"] = float(value)
+                if name != "finite" and value is not None and (name != "ratio" or math.isfinite(value)):
+                    numbers[f"{name}{separator}{text if texts.count(text) == 1 else repr(index)}"] = float(value)
         return numbers
 
     def __repr__(self) -> str:

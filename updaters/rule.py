@@ -17,10 +17,8 @@ from updaters.formula import Formula
 from updaters.optimizers.base import Optimizer
 from updaters.order import (
     ADD,
-    CLIPPED_SIZE,
     EMPTY,
     GRADIENT,
-    GRADIENT_SIZE,
     MEAN,
     NOTHING,
     PEAK,
@@ -36,7 +34,9 @@ from updaters.order import (
     from_master,
     into_master,
     norm,
+    own_clip,
     shrink,
+    size,
     transforming,
     unscaling,
 )
@@ -80,6 +80,7 @@ class Section:
         formula: all of it as one.
         recording: the same, recorded.
         takes: whether parts take coefficients.
+        takes_key: whether the last two coefficients are the weight's own key.
     """
 
     begin: Parts
@@ -88,6 +89,7 @@ class Section:
     formula: Formula
     recording: Recording
     takes: bool
+    takes_key: bool
 
     @classmethod
     def of(cls, rule: Formula, begin: Parts = (), before: Parts = (), after: Parts = (), shared: Part | None = None) -> Section:
@@ -98,7 +100,9 @@ class Section:
             names = [len(part.names) * [part is shared] for part in (*begin, *before)]
             places = tuple(place for place, is_shared in enumerate(chain(*names)) if is_shared)
         formula, recording = _recorded(rule, keys, places)
-        return cls(begin, before, after, formula, recording, any(part.names for part in (*begin, *before, *after)))
+        parts = (*begin, *before, *after)
+        takes, takes_key = any(part.names for part in parts), any(part.takes_key for part in parts)
+        return cls(begin, before, after, formula, recording, takes, takes_key)
 
 
 @lru_cache(maxsize=512)
@@ -216,6 +220,7 @@ class Rule:
 
     Attributes:
         optimizer: the optimizer.
+        policy: what is done besides.
         group: how gradients are clipped.
         own: the optimizer's own formula.
         scalars: the names of its scalars.
@@ -227,11 +232,12 @@ class Rule:
         kept: the slots that are not the optimizer's, with what they hold at first.
         measures: whether numbers are measured of its weights.
         of_moduli: whether the norm of the group is one of moduli, which are no sums over real and imaginary parts.
-        random: whether the weight is rounded at random; its key is then the last two coefficients.
         reports: whether norms are taken for a report.
+        peak_of_clipped: whether a loss scale goes by the peak of clipped gradients.
     """
 
     optimizer: Optimizer
+    policy: Policy
     group: Group
     own: Formula
     scalars: tuple[str, ...]
@@ -243,8 +249,8 @@ class Rule:
     kept: Mapping[str, Any] = attrs.field(factory=dict)
     measures: bool = False
     of_moduli: bool = False
-    random: bool = False
     reports: bool = False
+    peak_of_clipped: bool = False
 
     @property
     def whole_array(self) -> bool:
@@ -290,18 +296,21 @@ class Rule:
         clips = Clips.of(group, stored)
 
         unscale = unscaling(optimizer, policy)
+        needs_peak = policy.loss_scale is not None and policy.loss_scale.needs_peak
+        of_clipped = needs_peak and getattr(policy.loss_scale, "peak_of_clipped", False)
         seen = [*unscale, *[MEAN] * accumulates, *[finite(stored.wide)] * bool(policy.decision)]
+        seen += [PEAK] * (needs_peak and not of_clipped)
         prepare = measure = None
         if clips.apart:
-            prepare = Section.of(GRADIENT, stored.begin, [*seen, *[GRADIENT_SIZE] * reports, *clips.first])
+            prepare = Section.of(GRADIENT, stored.begin, [*seen, *[size("gradient", stored.wide)] * reports, *clips.first])
             seen = []
-        peak = [PEAK] * (policy.loss_scale is not None and policy.loss_scale.needs_peak)
-        wanted = [*seen, *clips.second, *clips.norm, *peak]
+        wanted = [*seen, *clips.second, *clips.norm, *[PEAK] * of_clipped]
         if wanted and (policy.decision or clips.shared is not None):
             measure = Section.of(NOTHING, stored.begin, wanted)
 
-        raw = [] if clips.apart else [*unscale, *[MEAN] * accumulates, *[GRADIENT_SIZE] * reports]
-        before = [*raw, *clips.second, *clips.rest, *[CLIPPED_SIZE] * reports, *behind_clips(optimizer)]
+        raw = [] if clips.apart else [*unscale, *[MEAN] * accumulates, *[size("gradient", stored.wide)] * reports]
+        before = [*raw, *clips.second, *clips.rest, *own_clip(optimizer)]
+        before += [*[size("clipped", stored.wide)] * reports, *behind_clips(optimizer)]
         after = [*averages, *[EMPTY] * accumulates, *stored.rounding, *stored.change * reports, *stored.keep]
         apply = store = gather = None
         if not optimizer.whole_array:
@@ -313,7 +322,7 @@ class Rule:
                 store = Section.of(GRADIENT, stored.begin, [], after)
         if accumulates:
             if policy.average is not None and policy.average.every_call:
-                gather = Section.of(NOTHING, stored.begin, [*unscale, ADD], [*averages, *stored.keep])
+                gather = Section.of(NOTHING, stored.begin, [*unscale, ADD], [*averages, *stored.rounding, *stored.keep])
             else:
                 gather = Section.of(NOTHING, before=[*unscale, ADD])
 
@@ -328,8 +337,8 @@ class Rule:
         sections = [section for section in (apply, store, measure, prepare) if section is not None]
         measures = any(len(section.formula.numbers) > len(own.numbers) * (section is apply) for section in sections)
         return cls(
-            optimizer, group, own, tuple(optimizer.scalars), apply, store, gather, measure, prepare, kept,
-            measures or stored.of_moduli(group), stored.of_moduli(group), stored.random, reports,
+            optimizer, policy, group, own, tuple(optimizer.scalars), apply, store, gather, measure, prepare, kept,
+            measures or stored.of_moduli(group), stored.of_moduli(group), reports, of_clipped,
         )  # fmt: skip
 
     def around(self, section: Section | None, call: Call, t: int) -> tuple[list[float], list[float]]:

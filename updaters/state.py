@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -12,6 +13,9 @@ from updaters.checks import flag, whole
 T = TypeVar("T")
 
 
+_counting = threading.Lock()  # threads may update different weights by one clock
+
+
 def _whole_field(value: object, field: attrs.Attribute[Any]) -> int:
     least: int = field.metadata["least"]
     if type(value) is int and value >= least:  # a clock moves at each update
@@ -19,9 +23,10 @@ def _whole_field(value: object, field: attrs.Attribute[Any]) -> int:
     return whole(value, f"OptimizationState.{field.name}", least)
 
 
-def _counter(default: int, least: int = 0, on_setattr: Any = None, repr: bool = True) -> Any:
+def _counter(default: int, least: int = 0, on_setattr: Any = None, repr: bool = True, eq: bool = True) -> Any:
     return attrs.field(
         repr=repr,
+        eq=eq,
         default=default,
         converter=attrs.Converter(_whole_field, takes_field=True),
         on_setattr=on_setattr,
@@ -51,6 +56,7 @@ class OptimizationState:
         held: iterations in which nothing was applied (accumulating, skipped). Schedules on the iteration
             clock read `iteration - held`.
         last_held: the iteration that was held last.
+        last_applied: the iteration in which something was applied last, as far as updaters say.
         unfinished: whether `epoch` was begun and not run to its end. `epochs` enters such an epoch again
             and follows a finished one.
 
@@ -80,9 +86,9 @@ class OptimizationState:
     held: int = _counter(0)
     unfinished: bool = flag(False, kw_only=False)
     last_held: int = _counter(0, repr=False)
+    last_applied: int = _counter(0, repr=False, eq=False)
     # Batches of a re-entered epoch still to be passed over, and how many `epochs` and `batches` loops are running.
     _done: int = attrs.field(default=0, init=False, eq=False, repr=False)
-    _applied: int = attrs.field(default=0, init=False, eq=False, repr=False)  # the iteration in which something was, last
     _loops: int = attrs.field(default=0, init=False, eq=False, repr=False)
     _passes: int = attrs.field(default=0, init=False, eq=False, repr=False)
 
@@ -153,16 +159,18 @@ class OptimizationState:
 
     def hold(self) -> None:
         """Count the iteration as one in which nothing was applied, unless something was, before. Updaters do, several maybe."""
-        if self.last_held < self.iteration != self._applied:
-            self.held += 1
-            self.last_held = self.iteration
+        with _counting:
+            if self.last_held < self.iteration != self.last_applied:
+                self.held += 1
+                self.last_held = self.iteration
 
     def release(self) -> None:
         """Something is applied in the iteration: it is not held, whatever else happens in it."""
-        self._applied = self.iteration
-        if self.last_held == self.iteration > 0:
-            self.held -= 1
-            self.last_held = 0
+        with _counting:
+            self.last_applied = self.iteration
+            if self.last_held == self.iteration > 0:
+                self.held -= 1
+                self.last_held = 0
 
     def ahead(self, iterations: int = 1) -> OptimizationState:
         """The clock as it will stand `iterations` mini-batches on, within the same epoch."""

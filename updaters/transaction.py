@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
+from hashlib import blake2b
 from itertools import chain
 from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
 
-from updaters.arrays import LARGEST, Array, real_dtype, slot_dtype
-from updaters.backends import whole
+from updaters.arrays import Array, real_dtype, slot_dtype
+from updaters.backends import load, whole
 from updaters.measured import Numbers, Table, norm_from, norm_of
-from updaters.order import Call
-from updaters.rule import Group, Section
+from updaters.order import NOTHING, Call
+from updaters.policy import Policy
+from updaters.rule import Group, Section, Storage
 from updaters.weight_state import Index, WeightState
 
 Entry: TypeAlias = tuple[WeightState, Array, Array]
@@ -38,10 +40,29 @@ def bind(known: WeightState, section: Section, weight: Array, grad: Array) -> An
     return known.backend.bind(recording, weight, grad, slots, numbers)
 
 
+def read(known: WeightState, weight: Array, policy: Policy) -> Array:
+    """The weight as its rule reads it: where it has a master, a new array in the master's dtype."""
+    begin = Storage.of(weight.dtype, policy).begin
+    if not begin:
+        return weight
+    backend = load("numpy" if isinstance(weight, np.ndarray) else "cupy")
+    w = backend.slot(weight, weight.shape, slot_dtype(weight.dtype), "w")
+    bound = backend.bind(Section.of(NOTHING, begin).recording, w, w.copy(), [known._arrays["master"]], [])
+    backend.run([bound.job(w, w.copy(), [])])
+    return w
+
+
+def key(known: WeightState) -> tuple[float, float]:
+    """The key of a weight's rounding at its next update, as two numbers of 32 bits."""
+    text = repr((known.rule.policy.stochastic_rounding, known.index, known.count, known.gathered))
+    digest = blake2b(text.encode(), digest_size=8).digest()
+    return float(int.from_bytes(digest[:4], "little")), float(int.from_bytes(digest[4:], "little"))
+
+
 def job(name: str, section: Section, entry: Entry, call: Call) -> Any:
     """A section that is not the update itself, as a job for a weight's backend."""
     known, grad, weight = entry
-    coefficients = [*chain(*known.rule.around(section, call, known.count + 1))]
+    coefficients = [*chain(*known.rule.around(section, call, known.count + 1)), *(key(known) if section.takes_key else ())]
     bound = known.others.get(name)
     ready = None if bound is None else bound.job(weight, grad, coefficients)
     if ready is None:
@@ -91,16 +112,22 @@ def _by_units(entry: Entry, call: Call) -> None:
     with np.errstate(all="ignore"), on_device:
         if group.of_units is not None and grad.size:
             coefficients = group.of_units.coefficients(known.rule.optimizer.at(call.state), call.state)
-            w = weight
-            if "master" in known._arrays:  # and where the weight was changed since it was stored, as it is
-                master, most = known._arrays["master"], LARGEST[weight.dtype.name]
-                stored = np.minimum(np.maximum(master, -most), most).astype(weight.dtype)
-                w = np.where(weight == stored, master, weight)
+            w = read(known, weight, known.rule.policy)
             grad *= group.of_units.apply(w, grad, *coefficients).astype(real_dtype(grad.dtype))
         if known.rule.of_moduli:
-            moduli, p = np.abs(grad).astype(np.float64), group.of_all.order
-            if grad.size:
-                known.row["total"][...] = moduli.max() if p == math.inf else (moduli**p).sum()
+            _measure_moduli(known, np.abs(grad).astype(np.float64), group.of_all.order)
+
+
+def _measure_moduli(known: WeightState, moduli: Array, p: float) -> None:
+    """What `order.norm` measures of real gradients, of the moduli of a complex one."""
+    if not moduli.size:
+        known.row["total"][...] = known.row["huge"][...] = 0.0
+    elif p in (1, math.inf):
+        known.row["total"][...] = moduli.max() if p == math.inf else moduli.sum()
+    else:
+        most = moduli.max()
+        known.row["total"][...] = ((moduli / np.where(most > 0, most, 1.0)) ** p).sum()
+        known.row["huge"][...] = most
 
 
 def by_device(entries: Sequence[Entry]) -> dict[str, tuple[Table, list[Index]]]:
@@ -147,14 +174,14 @@ def _on(known: WeightState, weight: Array, factor: Any) -> Array:
 
 
 def largest(entries: Sequence[Entry], numbers: Numbers, call: Call) -> float:
-    """The largest magnitude in gradients once they are clipped, from what was measured."""
+    """The largest magnitude of gradients as a loss scale wants it, from what was measured."""
     peaks = [0.0]
-    groups = {known.rule.group for known, _, _ in entries}
-    for group in groups:
-        members = {known.index for known, _, _ in entries if known.rule.group is group}
-        own = [one for index, one in numbers.items() if index in members]
-        factor = 1.0
-        if group.of_all is not None:
-            factor = float(group.of_all.factor(norm_from(own, group.of_all.order), call.state))
-        peaks += [factor * one["peak"] for one in own]
+    for known, _, _ in entries:
+        rule, factor = known.rule, 1.0
+        if not rule.peak_of_clipped:
+            factor = call.state.batch_size if rule.optimizer.gradient == "sum" else 1.0
+        elif rule.group.of_all is not None:
+            own = [numbers[other.index] for other, _, _ in entries if other.rule.group is rule.group]
+            factor = float(rule.group.of_all.factor(norm_from(own, rule.group.of_all.order), call.state))
+        peaks.append(factor * numbers[known.index]["peak"])
     return float(np.max(peaks))

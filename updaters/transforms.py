@@ -63,7 +63,10 @@ class ClipByValue:
 
     def coefficients(self, now: Reading, state: OptimizationState, /) -> Sequence[float]:
         """The bounds at a clock."""
-        return read(self.low, state, "ClipByValue.low", ANY), read(self.high, state, "ClipByValue.high", ANY)
+        low, high = read(self.low, state, "ClipByValue.low", ANY), read(self.high, state, "ClipByValue.high", ANY)
+        if low > high:
+            raise ValueError(f"ClipByValue.low must be at most high, got {low!r} and {high!r} at {state!r}")
+        return low, high
 
 
 @attrs.frozen
@@ -81,7 +84,7 @@ class ClipByNorm:
     Conventions:
         Each weight's own norm, as Keras's `clipnorm` and TensorFlow's `clip_by_norm` take it. The norm of all weights
         together, which PyTorch's `clip_grad_norm_` takes, is `ClipByGlobalNorm`'s. Squares are summed in float64, those of
-        a complex gradient over both its parts; where even these overflow, above 1e154, the gradient becomes 0.
+        a complex gradient over both its parts. A norm that is not finite, as where squares overflow, above 1e154, scales nothing.
 
     References:
         Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013, arXiv:1211.5063.
@@ -98,7 +101,7 @@ class ClipByNorm:
     def apply(w: Any, g: Any, bound: Any) -> Any:
         """The clipped gradient."""
         norm = np.linalg.norm(g)
-        return g * np.where(norm > bound, bound / norm, 1.0)
+        return g * np.where((norm > bound) & (norm < math.inf), bound / norm, 1.0)
 
     def coefficients(self, now: Reading, state: OptimizationState, /) -> Sequence[float]:
         """The bound at a clock."""
@@ -232,7 +235,7 @@ class AGC:
         """The factor of each unit, in float64, to be multiplied with the gradient."""
         most = ratio * np.maximum(self._norms(w), epsilon)
         norms = self._norms(g)
-        return np.where(norms > most, most / norms, 1.0)
+        return np.where((norms > most) & (norms < math.inf), most / norms, 1.0)
 
     def coefficients(self, now: Reading, state: OptimizationState, /) -> Sequence[float]:
         """The coefficients at a clock."""

@@ -12,13 +12,13 @@ import numpy as np
 
 from updaters import backends
 from updaters.arrays import Array
-from updaters.checks import listed
+from updaters.checks import POSITIVE, listed, number
 from updaters.loss_scale import LossScale
 from updaters.optimizers.base import Optimizer, check_optimizer
 from updaters.order import Call
 from updaters.overrides import Choice, as_mapping
 from updaters.policy import FROZEN, Average, Policy
-from updaters.report import ALONE, Happened, Report, rows_of
+from updaters.report import Happened, Report, rows_of
 from updaters.state import OptimizationState
 from updaters.transaction import Entry, factors, largest, measured, numbers_of
 from updaters.weight_state import Index, WeightState
@@ -37,7 +37,6 @@ class Updater:
         state: OptimizationState | None = None,
         *,
         backend: str = "auto",
-        policy: Policy | None = None,
         report: bool = False,
     ) -> None:
         check_optimizer(optimizer)
@@ -46,9 +45,9 @@ class Updater:
         self._state = OptimizationState() if state is None else state
         self._owns_clock = state is None
         self._calls = 0  # of step, that wait for others
-        policy = (optimizer.policy or Policy()) if policy is None else policy
-        self._scaling = {} if policy.loss_scale is None else policy.loss_scale.initial()
-        self._weights = Weights(Choice(optimizer, policy), {}, backends.check(backend), _flag(report, "report"))
+        self._weights = Weights(Choice(optimizer), {}, backends.check(backend), _flag(report, "report"))
+        scale = self.policy.loss_scale
+        self._scaling = {} if scale is None else _checked(scale, scale.initial())
         self._begin()
 
     def _begin(self) -> None:
@@ -58,7 +57,9 @@ class Updater:
         of_units = any(group.of_units is not None for group in groups)
         self._of_all = of_all or policy.moves
         self._plain = not (of_all or of_units or policy.decision or policy.accumulate > 1)
+        # Updates of one weight after another, which are most, share these.
         self._call = Call(self._state, self.loss_scale)
+        self._alone = Happened("applied", None, self.loss_scale)
         self._happened = Happened()
 
     def __call__(self, index: Index, grad: Array, weight: Array) -> None:
@@ -86,12 +87,12 @@ class Updater:
         known, grad, weight = entry
         scalars, ready = self._weights.ready(known, grad, weight, call, None)
         known.runner.run((ready,))
-        if state._applied != state.iteration:
+        if state.last_applied != state.iteration:
             state.release()
         known.count += 1
         known._scalars = scalars
         self._weights.known[known.index] = known
-        self._happened = ALONE
+        self._happened = self._alone
 
     def step(
         self, grads: Mapping[Any, Array | None] | Sequence[Array | None], weights: Mapping[Any, Array] | Sequence[Array]
@@ -128,11 +129,11 @@ class Updater:
                 (index, self._weights.nothing(index, weight) if grad is None else grad, weight) for index, grad, weight in triples
             ]
         entries = self._weights.entries(triples, now)
-        if entries or self._calls:
+        if entries or self._calls or (self.policy.accumulate > 1 and triples):
             self._check_group(entries, applies)
-            self._transact(entries, Call(now, self.loss_scale, calls), applies)
+            happened = self._transact(entries, Call(now, self.loss_scale, calls), applies)
             self._state.iteration += advances
-            self._settle(0 if applies else calls)
+            self._settle(happened, 0 if applies else calls)
         else:
             self._happened = Happened()
 
@@ -158,8 +159,9 @@ class Updater:
             raise ValueError(f"flush takes weights with as many accumulated gradients each, got {counts}")
         self._check_group(entries, applies=True)
         if entries or self._calls:
-            self._transact(entries, Call(now, self.loss_scale, waiting), applies=True)
-            self._settle(0)
+            self._settle(self._transact(entries, Call(now, self.loss_scale, waiting), applies=True), 0)
+        else:
+            self._calls = 0
 
     def _call_alone(self, index: Index, grad: Array, weight: Array) -> None:
         """Update one weight where there is more to it than its rule."""
@@ -172,9 +174,8 @@ class Updater:
         entry = self._weights.admit(index, grad, weight, now)
         if entry is not None:
             calls = entry[0].gathered + 1
-            self._transact([entry], Call(now, self.loss_scale, calls), calls == self.policy.accumulate)
-            self._happened = attrs.evolve(self._happened, indices=None)
-            self._settle(0)
+            happened = self._transact([entry], Call(now, self.loss_scale, calls), calls == self.policy.accumulate)
+            self._settle(attrs.evolve(happened, indices=None), 0)
 
     def evaluation_weight(self, index: Index, weight: Array) -> Array:
         """The weight to evaluate with, as a new array of the weight's dtype: an average where there is one, or a plain copy.
@@ -185,7 +186,7 @@ class Updater:
 
         Raises:
             TypeError, ValueError: on bad input, as an update would.
-            KeyError: the weight has had no update.
+            KeyError: the weight has been in no update.
         """
         return self._weights.evaluation(index, weight)
 
@@ -206,16 +207,20 @@ class Updater:
 
     @property
     def optimizer(self) -> Optimizer:
-        """The optimizer. Another with the same slots and scalars may take its place at any time."""
+        """The optimizer, with the policy. Another with the same slots and scalars may take its place at any time.
+
+        One without a policy takes the policy over; one with a policy may have other overrides.
+        """
         return self._weights.choice.optimizer
 
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer) -> None:
         check_optimizer(optimizer)
-        if optimizer.policy not in (None, self.optimizer.policy):
-            stays = "an updater's policy stays what it is, but for its overrides"
-            raise ValueError(f"{stays}, got {optimizer.policy!r}; update.overrides takes these")
-        self._change(Choice(optimizer, self.policy))
+        if optimizer.policy is None:
+            optimizer = attrs.evolve(optimizer, policy=self.optimizer.policy)
+        elif attrs.evolve(optimizer.policy, overrides=self.policy.overrides) != self.policy:
+            raise ValueError(f"an updater's policy stays what it is, but for its overrides, got {optimizer.policy!r}")
+        self._change(Choice(optimizer))
 
     @property
     def overrides(self) -> Mapping[Any, Any]:
@@ -224,7 +229,7 @@ class Updater:
 
     @overrides.setter
     def overrides(self, overrides: Mapping[Any, Any] | None) -> None:
-        self._change(Choice(self.optimizer, attrs.evolve(self.policy, overrides=overrides or {})))
+        self._change(Choice(attrs.evolve(self.optimizer, policy=attrs.evolve(self.policy, overrides=overrides or {}))))
 
     def override(self, pattern: Any, settings: Any) -> None:
         """Change what is different for the weights of a pattern, from now on; slots stay as they are.
@@ -239,8 +244,8 @@ class Updater:
         Example:
             >>> update = up.get_updater(up.SGD(0.5), overrides={"*": {"lr_scale": 0.5}})
             >>> update.override("head.*", up.FROZEN)
-            >>> update.overrides
-            {'head.*': FROZEN, '*': {'lr_scale': 0.5}}
+            >>> list(update.overrides)
+            ['head.*', '*']
         """
         overrides = dict(self.overrides)
         if settings is None:
@@ -310,7 +315,7 @@ class Updater:
             self._state.held,
         )
 
-    def _transact(self, entries: list[Entry], call: Call, applies: bool) -> None:
+    def _transact(self, entries: list[Entry], call: Call, applies: bool) -> Happened:
         """Measure, decide, and then apply or accumulate; all or nothing."""
         policy = self.policy
         raises, skips = policy.decision == "raise", policy.decision == "skip" and applies
@@ -323,34 +328,35 @@ class Updater:
             numbers = numbers_of(entries)
             bad = tuple(index for index, one in numbers.items() if not math.isfinite(one["finite"]))
             if bad and raises:
-                raise FloatingPointError(f"gradients are not finite for weights {listed(bad)}; nothing has changed")
+                raise FloatingPointError(f"gradients are not finite for weights {_first_of(bad)}; nothing has changed")
             if policy.loss_scale is not None:
                 peak = largest(ready, numbers, call) if policy.loss_scale.needs_peak and not bad else None
-                kept = policy.loss_scale.after(kept, not bad, peak)
-        what: Literal["applied", "accumulated", "skipped"] = "accumulated"
+                kept = _checked(policy.loss_scale, policy.loss_scale.after(kept, not bad, peak))
+        what: Literal["nothing", "applied", "accumulated", "skipped"] = "nothing"
         if not applies:
+            what = "accumulated"
             self._weights.gather(entries, call)
         elif bad:
             what = "skipped"
             for known, _, _ in entries:
                 if known.gathered:
                     known.empty()
-        else:
+        elif entries:
             what = "applied"
             calls, norms = factors(ready, call)
             self._weights.apply(ready, calls)
         self._scaling = kept
-        self._happened = Happened(what, tuple(known.index for known, _, _ in entries), call.loss_scale, bad, norms)
+        return Happened(what, tuple(known.index for known, _, _ in entries), call.loss_scale, bad, norms)
 
-    def _settle(self, calls: int) -> None:
+    def _settle(self, happened: Happened, calls: int) -> None:
         """Count what has happened."""
-        self._calls = calls
-        happened, state = self._happened, self._state
+        self._calls, self._happened = calls, happened
+        state = self._state
         if happened.what == "applied":
             state.release()
-        elif happened.what == "skipped" or not self.policy.count_calls:
+        elif happened.what != "accumulated" or not self.policy.count_calls:
             state.hold()
-        self._call = Call(state, self.loss_scale)
+        self._call = Call(state, self.loss_scale)  # of a scale that may have moved
 
     def _check_group(self, entries: Sequence[Entry], applies: bool) -> None:
         """Raise where calls that belong together would be left half done."""
@@ -373,25 +379,25 @@ class Updater:
         names = ("_state", "_owns_clock", "_calls", "_scaling")
         return {name: getattr(self, name) for name in names} | {
             "optimizer": self.optimizer,
-            "policy": self.policy,
             "backend": weights.backend,
             "reports": weights.reports,
+            "warned": weights.warned,
             "known": dict(weights.known),
         }
 
     def __setstate__(self, values: dict[str, Any]) -> None:
-        backend, reports, known = (values.pop(name) for name in ("backend", "reports", "known"))
-        choice = Choice(values.pop("optimizer"), values.pop("policy"))
+        kept = [values.pop(name) for name in ("optimizer", "known", "backend", "reports", "warned")]
+        optimizer, known, backend, reports, warned = kept
         self.__dict__.update(values)
-        self._weights = Weights(choice, known, backends.check(backend), reports)
+        self._weights = Weights(Choice(optimizer), known, backends.check(backend), reports)
+        self._weights.warned = warned
         self._begin()
 
     def __repr__(self) -> str:
         size = sum(known.nbytes for known in list(self._weights.known.values()))
         weights = f"{len(self._weights.known)} weight{'' if len(self._weights.known) == 1 else 's'}"
-        policy = "" if self.policy == Policy() else f"{self.policy!r}, "
-        what = f"{self.optimizer!r}, {self._state!r}, {policy}backend={self.backend!r}"
-        return f"Updater({what}; {weights}, {_readable(size)} of slots)"
+        kept = f"{weights}, {_readable(size)} of slots"
+        return f"Updater({self.optimizer!r}, {self._state!r}, backend={self.backend!r}; {kept})"
 
 
 def get_updater(
@@ -454,8 +460,9 @@ def get_updater(
     if overrides is not None and optimizer.policy is not None and isinstance(overrides, Mapping):
         others = as_mapping(optimizer.policy.overrides)
         said["overrides"] = {**overrides, **{pattern: others[pattern] for pattern in others if pattern not in overrides}}
-    policy: Policy = attrs.evolve(optimizer.policy or Policy(), **said)
-    return Updater(optimizer, state, backend=backend, policy=policy, report=report)
+    if said:
+        optimizer = attrs.evolve(optimizer, policy=attrs.evolve(optimizer.policy or Policy(), **said))
+    return Updater(optimizer, state, backend=backend, report=report)
 
 
 def _free(state: OptimizationState) -> OptimizationState:
@@ -483,6 +490,18 @@ def _triples(grads: Any, weights: Any) -> Iterator[tuple[Any, Array | None, Arra
         return zip(range(len(weights)), grads, weights, strict=True)
     kinds = f"{type(grads).__name__} and {type(weights).__name__}"
     raise TypeError(f"step takes grads and weights as two mappings or two sequences, got {kinds}")
+
+
+def _checked(scale: LossScale, kept: Mapping[str, float]) -> Mapping[str, float]:
+    """What a loss scale keeps, whose scale is one."""
+    number(kept["scale"], f"the scale of {scale!r}", POSITIVE)
+    return kept
+
+
+def _first_of(indices: Sequence[Index]) -> str:
+    """Indices in their order, the first ten of many."""
+    more = f" and {len(indices) - 10} more" if len(indices) > 10 else ""
+    return ", ".join(map(repr, indices[:10])) + more
 
 
 def _flag(value: bool, name: str) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from hashlib import blake2b
 from typing import Any
 
+import attrs
 import numpy as np
 
 from updaters import backends
-from updaters.arrays import Array, as_reals, check_grad, check_weight, compute_dtype, device, slot_dtype
+from updaters.arrays import LARGEST, Array, as_reals, check_grad, check_weight, compute_dtype, device, slot_dtype
 from updaters.backends import Backend, whole
 from updaters.checks import listed
 from updaters.measured import Tables
@@ -22,7 +22,7 @@ from updaters.overrides import Choice
 from updaters.policy import FROZEN, Frozen
 from updaters.rule import Rule
 from updaters.state import OptimizationState
-from updaters.transaction import Entry, bind, job, recorded, run
+from updaters.transaction import Entry, bind, job, key, read, recorded, run
 from updaters.weight_state import Index, WeightState, check_index
 
 
@@ -38,13 +38,19 @@ class Weights:
 
     def __init__(self, choice: Choice, known: dict[Index, WeightState], backend: str, reports: bool) -> None:
         self.backend, self.known, self.reports = backend, known, reports
+        for index in known:
+            choice.match(index)
         self.take_up(choice, {})
 
     def take_up(self, choice: Choice, rules: dict[Any, Rule]) -> None:
         """Have these rules from now on."""
+        before: Choice | None = getattr(self, "choice", None)
+        if before is None or before.policy.overrides != choice.policy.overrides:
+            self.warned = not choice.policy.overrides
+        else:
+            choice.matches = before.matches
         self.choice, self.rules = choice, rules
         self.places, self.tables = Places(()), Tables()
-        self.warned = not choice.policy.overrides
         self.made(choice, rules, choice.optimizer, choice.group, None)  # whose errors come now
 
     def change(self, choice: Choice) -> None:
@@ -59,9 +65,10 @@ class Weights:
             rule = chosen[index] = self.made(choice, rules, *found, known.dtype)
             old, new = {*known.arrays}, {*rule.own.slots, *rule.own.numbers, *rule.kept}
             if (old, {*known.scalars}) != (new, {*rule.scalars}):
-                before = f"{self.choice.optimizer!r} has kept {listed(old | {*known.scalars})}"
+                mine, theirs = (attrs.evolve(each, policy=None) for each in (self.choice.optimizer, rule.optimizer))
+                before = f"{mine!r} has kept {listed(old | {*known.scalars})}"
                 raise ValueError(
-                    f"{rule.optimizer!r} keeps {listed(new | {*rule.scalars})} for weight {index!r}, and {before}; "
+                    f"{theirs!r} keeps {listed(new | {*rule.scalars})} for weight {index!r}, and {before}; "
                     "a new updater begins with new slots"
                 )
         self.take_up(choice, rules)
@@ -155,8 +162,9 @@ class Weights:
             if history not in worked_out:
                 worked_out[history] = rule.work_out(call, known.count + 1, known._scalars)
             coefficients, scalars = worked_out[history]
-        if rule.random:
-            coefficients = [*coefficients, *self.key(known)]
+        last = rule.store or rule.apply
+        if last is not None and last.takes_key:
+            coefficients = [*coefficients, *key(known)]
         ready = None if known.bound is None else known.bound.job(weight, grad, coefficients)
         if ready is None:
             assert known.backend is not None
@@ -169,12 +177,6 @@ class Weights:
                 known.runner, known.bound = known.backend, bind(known, rule.apply, weight, grad)
             ready = known.bound.job(weight, grad, coefficients)
         return scalars, ready
-
-    def key(self, known: WeightState) -> tuple[float, float]:
-        """The key of a weight's rounding at its next update, as two numbers of 32 bits."""
-        text = repr((self.choice.policy.stochastic_rounding, known.index, known.count))
-        digest = blake2b(text.encode(), digest_size=8).digest()
-        return float(int.from_bytes(digest[:4], "little")), float(int.from_bytes(digest[4:], "little"))
 
     def apply(self, entries: Sequence[Entry], calls: Mapping[str, Call]) -> None:
         """Update weights, each by the call of its device."""
@@ -236,21 +238,32 @@ class Weights:
         index = check_index(index)
         weight = check_weight(weight, index, written=False)
         known = self.known.get(index)
-        if known is None or not known.count:
-            raise KeyError(f"weight {index!r} has had no update; there has been one for {listed(self.known)}")
-        known.check(weight)
+        if known is None and index not in self.choice.matches:
+            raise KeyError(f"weight {index!r} has been in no update; there are {listed(self.choice.matches)}")
         on_device = nullcontext() if isinstance(weight, np.ndarray) else weight.device
         with np.errstate(all="ignore"), on_device:
-            arrays = {name: as_reals(array) for name, array in known.arrays.items()}
-            if "average" in arrays:
-                better = arrays["average"]
-            else:
-                rule = known.rule or self.rule_for(index, known.shape, known.dtype)
-                optimizer = self.choice.optimizer if isinstance(rule, Frozen) else rule.optimizer
-                w = arrays["master"] if "master" in arrays else as_reals(weight).astype(compute_dtype(weight.dtype))
-                better = optimizer.evaluation(w, {**arrays, **known.scalars})
+            if known is None:
+                return weight.copy()
+            known.check(weight)
+            better = self._better(known, weight)
             if isinstance(weight, np.ndarray):
                 better = np.asarray(better)
             if weight.dtype.kind == "c":
                 better = better.astype(better.dtype, order="C").view(slot_dtype(weight.dtype))[..., 0]
+            policy = self.choice.policy
+            if weight.dtype.name in LARGEST and (policy.master_weights or policy.stochastic_rounding is not None):
+                better = np.minimum(np.maximum(better, -LARGEST[weight.dtype.name]), LARGEST[weight.dtype.name])
             return better.astype(weight.dtype)
+
+    def _better(self, known: WeightState, weight: Array) -> Array:
+        """The weight to evaluate with, in the dtype of slots, as reals."""
+        average = self.choice.policy.average
+        arrays = {name: as_reals(array) for name, array in known.arrays.items()}
+        if average is not None and (known.count or (known.gathered and average.every_call)):
+            return arrays["average"]
+        w = as_reals(read(known, weight, self.choice.policy).astype(slot_dtype(weight.dtype), copy=False))
+        if not known.count:
+            return w
+        rule = known.rule or self.rule_for(known.index, known.shape, known.dtype)
+        optimizer = self.choice.optimizer if isinstance(rule, Frozen) else rule.optimizer
+        return optimizer.evaluation(w, {**arrays, **known.scalars})

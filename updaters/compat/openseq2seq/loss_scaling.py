@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -23,7 +23,12 @@ __all__ = ["AutomaticLossScaler"]
 
 @attrs.frozen
 class LogMaxOfPower(loss_scale.LogMax):
-    """`LogMax` with OpenSeq2Seq's overflows, which count as 2**log_max among logarithms, and its ceiling, which is 16."""
+    """`LogMax` with OpenSeq2Seq's overflows, which count as 2**log_max among logarithms, its ceiling, which is 16, and its peak.
+
+    That is the peak of clipped gradients.
+    """
+
+    peak_of_clipped: ClassVar[bool] = True
 
     # From 64 on the square of an overflow is infinite there, in float32, and so are the averages.
     log_max: float = value_in(Interval(high=64.0, low_closed=False, high_closed=False), default=16.0, kw_only=True)
