@@ -326,7 +326,7 @@ def _written(value: Any, path: str, depth: int) -> Any:
     if isinstance(value, Updater):
         raise TypeError(
             f"{path} must be an optimizer, a schedule, a transform, a loss scale or a policy, got {value!r}, "
-            "which has one: give its `optimizer`, which has its policy too"
+            "which has one: give its `optimizer`"
         )
     if isinstance(value, list):
         raise TypeError(f"{path} must be a tuple, as which it would come back, got {value!r}")
