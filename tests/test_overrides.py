@@ -357,11 +357,17 @@ def test_overrides_that_are_given_come_before_those_that_the_optimizer_has() -> 
 
 def test_what_is_read_of_overrides_cannot_be_written_to() -> None:
     update = up.get_updater(up.SGD(0.1), overrides={"a": {"lr_scale": 10}})
-    with pytest.raises(TypeError):
-        update.overrides["b"] = up.FROZEN  # type: ignore[index]
-    with pytest.raises(TypeError):
-        update.overrides["a"]["lr_scale"] = 1
+    for change in (
+        lambda: update.overrides.__setitem__("b", up.FROZEN),  # type: ignore[attr-defined]
+        lambda: update.overrides["a"].__setitem__("lr_scale", 1),
+        lambda: update.overrides["a"].update(lr_scale=1),
+        lambda: update.overrides["a"].pop("lr_scale"),
+    ):
+        with pytest.raises(TypeError, match=r"overrides are changed by update\.override\(pattern, settings\)"):
+            change()
     assert update.overrides == {"a": {"lr_scale": 10}}
+    assert pickle.loads(pickle.dumps(update.overrides)) == update.overrides
+    assert repr(update.overrides) == "{'a': {'lr_scale': 10}}"
 
 
 def test_what_has_matched_is_known_to_copies_and_warned_about_once() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 import numpy as np
@@ -174,11 +173,21 @@ def _scaled(lr: Schedulable, by: Any) -> Schedulable:
     return Combination("*", lr, by) if callable(lr) or callable(by) else float(lr) * float(by)
 
 
+class Shown(dict[Any, Any]):
+    """A mapping to be read. What is written to it would change nothing."""
+
+    def _refuse(self, *args: Any, **options: Any) -> NoReturn:
+        raise TypeError("overrides are changed by update.override(pattern, settings), or all of them by update.overrides = {...}")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
 def as_mapping(overrides: Sequence[Override]) -> Mapping[Any, Any]:
     """Overrides by their patterns, to be read."""
-    return MappingProxyType(
-        {
-            override.pattern: MappingProxyType(override.fields) if isinstance(override.settings, tuple) else override.settings
-            for override in overrides
-        }
+    return Shown(
+        (override.pattern, Shown(override.fields) if isinstance(override.settings, tuple) else override.settings)
+        for override in overrides
     )
