@@ -179,7 +179,7 @@ class Shown(dict[Any, Any]):
     def _refuse(self, *args: Any, **options: Any) -> NoReturn:
         raise TypeError("overrides are changed by update.override(pattern, settings), or all of them by update.overrides = {...}")
 
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, (dict(self),)

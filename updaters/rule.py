@@ -46,6 +46,12 @@ APART = Formula("gradient", lambda w, g, gradient: (w, g), ("the gradient",), ()
 """The weight and the gradient side by side, for a rule of whole arrays; no slot of a rule has such a name."""
 
 
+def _only(kind: str) -> Any:
+    """A field for the one clip of a kind, if there is one."""
+    found = attrs.Factory(lambda self: next((clip for clip in self.clip if getattr(clip, kind, False)), None), takes_self=True)
+    return attrs.field(default=found, init=False)
+
+
 @attrs.frozen(eq=False)
 class Group:
     """Weights that are clipped alike. Those of one group share the norm of their gradients.
@@ -53,20 +59,14 @@ class Group:
     Attributes:
         clip: the transforms before the decay.
         pattern: what `overrides` calls the group; None for all other weights.
+        of_all: the clip that needs the norm of all gradients, if there is one.
+        of_units: the clip of each unit of a weight, if there is one.
     """
 
     clip: tuple[Any, ...] = ()
     pattern: Any = None
-
-    @property
-    def of_all(self) -> Any:
-        """The clip that needs the norm of all gradients, if there is one."""
-        return next((clip for clip in self.clip if getattr(clip, "of_all", False)), None)
-
-    @property
-    def of_units(self) -> Any:
-        """The clip of each unit of a weight, if there is one."""
-        return next((clip for clip in self.clip if getattr(clip, "of_units", False)), None)
+    of_all: Any = _only("of_all")
+    of_units: Any = _only("of_units")
 
 
 @attrs.frozen(eq=False)

@@ -134,7 +134,9 @@ def by_device(entries: Sequence[Entry]) -> dict[str, tuple[Table, list[Index]]]:
     """The indices of some weights, by their device, with its table."""
     found: dict[str, tuple[Table, list[Index]]] = {}
     for known, _, _ in entries:
-        found.setdefault(known.device, (known.table, []))[1].append(known.index)
+        if known.device not in found:
+            found[known.device] = known.table, []
+        found[known.device][1].append(known.index)
     return found
 
 
@@ -149,25 +151,28 @@ def factors(entries: Sequence[Entry], call: Call) -> tuple[dict[str, Call], dict
     """For each device the call with the factors of its clips, and the norms of all groups that have one."""
     groups: dict[Group, list[Entry]] = {}
     for entry in entries:
-        if entry[0].rule.group.of_all is not None:
-            groups.setdefault(entry[0].rule.group, []).append(entry)
-    calls = {device: attrs.evolve(call, factors={}) for device in {known.device for known, _, _ in entries}}
+        group = entry[0].rule.group
+        if group.of_all is not None:
+            if group not in groups:
+                groups[group] = []
+            groups[group].append(entry)
+    some = {known.device: (known, weight) for known, _, weight in entries}
+    calls = {device: attrs.evolve(call, factors={}) for device in some}
     norms = {}
     for group, members in groups.items():
         tables = by_device(members)
         norms[group] = norm = norm_of(tables, group.of_all.order)
         factor = group.of_all.factor(norm, call.state)
-        for known, _, weight in members:
-            shared = calls[known.device].factors
-            if group not in shared:
-                on_device = known.backend is not None and not isinstance(weight, np.ndarray)
-                shared[group] = _on(known, weight, factor) if on_device else float(factor)
+        for device in tables:
+            calls[device].factors[group] = _on(*some[device], factor)
     return calls, norms
 
 
-def _on(known: WeightState, weight: Array, factor: Any) -> Array:
-    """A factor on a weight's device: it is there already, unless several devices share it."""
-    if isinstance(factor, (float, np.generic, np.ndarray)):
+def _on(known: WeightState, weight: Array, factor: Any) -> Any:
+    """A factor where a weight is: it is on its device already, unless there are several devices."""
+    if isinstance(weight, np.ndarray):
+        return float(factor)
+    if isinstance(factor, (np.generic, np.ndarray)):
         assert known.backend is not None
         return known.backend.number(weight, float(factor))
     return factor
