@@ -232,6 +232,8 @@ class Rule:
         kept: the slots that are not the optimizer's, with what they hold at first.
         measures: whether numbers are measured of its weights.
         of_moduli: whether the norm of the group is one of moduli, which are no sums over real and imaginary parts.
+        takes: whether parts of the update take coefficients.
+        takes_key: whether the last two of these are the weight's own key.
         reports: whether norms are taken for a report.
         peak_of_clipped: whether a loss scale goes by the peak of clipped gradients.
     """
@@ -249,6 +251,8 @@ class Rule:
     kept: Mapping[str, Any] = attrs.field(factory=dict)
     measures: bool = False
     of_moduli: bool = False
+    takes: bool = False
+    takes_key: bool = False
     reports: bool = False
     peak_of_clipped: bool = False
 
@@ -335,10 +339,12 @@ class Rule:
         if taken:
             raise ValueError(f"{own.name} must have other names than {listed(taken)}, which the updater keeps for its own")
         sections = [section for section in (apply, store, measure, prepare) if section is not None]
+        applied = [section for section in (apply, store) if section is not None]
         measures = any(len(section.formula.numbers) > len(own.numbers) * (section is apply) for section in sections)
         return cls(
             optimizer, policy, group, own, tuple(optimizer.scalars), apply, store, gather, measure, prepare, kept,
-            measures or stored.of_moduli(group), stored.of_moduli(group), reports, of_clipped,
+            measures or stored.of_moduli(group), stored.of_moduli(group), any(section.takes for section in applied),
+            any(section.takes_key for section in applied), reports, of_clipped,
         )  # fmt: skip
 
     def around(self, section: Section | None, call: Call, t: int) -> tuple[list[float], list[float]]:
@@ -366,6 +372,8 @@ class Rule:
         if not complete and values.keys() != {*self.coefficients, *self.scalars}:
             wanted = {*self.coefficients, *self.scalars}
             raise TypeError(f"{self.own.name}.coefficients must give {listed(wanted)}, got {listed(values)}")
+        if not self.takes:
+            return numbers, after
         first, last = self.around(self.apply, call, t)
         if self.store is not None:
             last = self.around(self.store, call, t)[1]

@@ -162,8 +162,7 @@ class Weights:
             if history not in worked_out:
                 worked_out[history] = rule.work_out(call, known.count + 1, known._scalars)
             coefficients, scalars = worked_out[history]
-        last = rule.store or rule.apply
-        if last is not None and last.takes_key:
+        if rule.takes_key:
             coefficients = [*coefficients, *key(known)]
         ready = None if known.bound is None else known.bound.job(weight, grad, coefficients)
         if ready is None:
