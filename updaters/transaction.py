@@ -62,7 +62,9 @@ def key(known: WeightState) -> tuple[float, float]:
 def job(name: str, section: Section, entry: Entry, call: Call) -> Any:
     """A section that is not the update itself, as a job for a weight's backend."""
     known, grad, weight = entry
-    coefficients = [*chain(*known.rule.around(section, call, known.count + 1)), *(key(known) if section.takes_key else ())]
+    coefficients: Sequence[Any] = ()
+    if section.takes:
+        coefficients = [*chain(*known.rule.around(section, call, known.count + 1)), *(key(known) if section.takes_key else ())]
     bound = known.others.get(name)
     ready = None if bound is None else bound.job(weight, grad, coefficients)
     if ready is None:
