@@ -246,12 +246,17 @@ def test_weights_that_have_had_no_update_yet_are_evaluated_as_they_are() -> None
     weights = {"a": np.ones(2), "b": np.full(2, 3.0)}
     update = up.get_updater(up.SGD(0.5), average=up.Average(0.5), nonfinite="skip", overrides={"b": up.FROZEN})
     update.step({"a": np.array([math.nan, 1.0]), "b": np.ones(2)}, weights)
-    for name, weight in weights.items():
-        assert update.evaluation_weight(name, weight).tolist() == weight.tolist()
-        assert update.evaluation_weight(name, weight) is not weight
+    for other in (pickle.loads(pickle.dumps(update)), copy.deepcopy(update), update):
+        for name, weight in weights.items():
+            assert other.evaluation_weight(name, weight).tolist() == weight.tolist()
+            assert other.evaluation_weight(name, weight) is not weight
+        other.override("c", {"lr_scale": 2})
+        assert other.evaluation_weight("b", weights["b"]).tolist() == [3.0, 3.0]
+        assert other.report().unmatched == ("c",)
+        other.override("c", None)
     update.step({"a": np.ones(2), "b": np.ones(2)}, weights)
     assert update.evaluation_weight("a", weights["a"]).tolist() == [0.5, 0.5]
-    with pytest.raises(KeyError, match="weight 'c' has been in no update; there are 'a', 'b'"):
+    with pytest.raises(KeyError, match="weight 'c' has been in no update; those that have are 'a', 'b'"):
         update.evaluation_weight("c", weights["a"])
 
 

@@ -201,7 +201,7 @@ def test_what_a_rule_keeps_may_have_any_name(rule: type[up.Optimizer], silent: A
         **({"finite": 6.0, "update": 12.0, "peak": 8.0} if rule is Named else {}),
     }  # fmt: skip
     assert weight.tolist() == [-1.0, -2.0, -3.0]
-    with pytest.raises(ValueError, match="ASGD must have other names than 'average', which the updater keeps for its own"):
+    with pytest.raises(ValueError, match="ASGD keeps 'average' itself, which the updater was to keep for it"):
         up.get_updater(up.ASGD(), average=up.Average())
 
 

@@ -342,7 +342,7 @@ def test_the_weight_to_evaluate_with_is_of_a_weight_that_is_known() -> None:
     update("w", np.ones(3), weight)
     with pytest.raises(KeyError) as caught:
         update.evaluation_weight("v", weight)
-    assert caught.value.args[0] == "weight 'v' has been in no update; there are 'w'"
+    assert caught.value.args[0] == "weight 'v' has been in no update; those that have are 'w'"
     with pytest.raises(ValueError, match=r"weight 'w': expected shape \(3,\) as in its earlier updates, got \(2,\)"):
         update.evaluation_weight("w", np.ones(2))
     with pytest.raises(TypeError, match="an index must be a str"):

@@ -337,7 +337,7 @@ class Rule:
         }
         taken = {*kept} & {*optimizer.slots, *optimizer.numbers, *optimizer.scalars}
         if taken:
-            raise ValueError(f"{own.name} must have other names than {listed(taken)}, which the updater keeps for its own")
+            raise ValueError(f"{own.name} keeps {listed(taken)} itself, which the updater was to keep for it")
         sections = [section for section in (apply, store, measure, prepare) if section is not None]
         applied = [section for section in (apply, store) if section is not None]
         measures = any(len(section.formula.numbers) > len(own.numbers) * (section is apply) for section in sections)

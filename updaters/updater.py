@@ -28,7 +28,8 @@ from updaters.weights import Weights
 class Updater:
     """Applies an optimizer to weights in place, and keeps every weight's slots, scalars and count.
 
-    Made by `get_updater`. Different indices may be updated from different threads at once.
+    Made by `get_updater`. Different indices may be updated from different threads at once; the optimizer, overrides and `reports`
+    are changed between updates.
     """
 
     def __init__(
@@ -235,8 +236,10 @@ class Updater:
         """Change what is different for the weights of a pattern, from now on; slots stay as they are.
 
         Args:
-            pattern: one of `overrides`, which keeps its place there; or a new one, which comes before all others.
-            settings: as `get_updater` takes them; None takes the pattern away.
+            pattern: one of `overrides`, which keeps its place there; or a new one, which comes before all others, so that the
+                weights that it matches no longer have what these say.
+            settings: all of the pattern's, as `get_updater` takes them; `{**update.overrides[pattern], "lr": 0.1}` adds to those
+                that it has, and None takes the pattern away.
 
         Raises:
             TypeError, ValueError: they are not what they may be, or a weight would need other slots; nothing has changed then.
@@ -383,14 +386,17 @@ class Updater:
             "reports": weights.reports,
             "warned": weights.warned,
             "known": dict(weights.known),
+            "met": dict.fromkeys(list(weights.choice.matches)),
         }
 
     def __setstate__(self, values: dict[str, Any]) -> None:
-        kept = [values.pop(name) for name in ("optimizer", "known", "backend", "reports", "warned")]
-        optimizer, known, backend, reports, warned = kept
+        kept = [values.pop(name) for name in ("optimizer", "known", "backend", "reports", "warned", "met")]
+        optimizer, known, backend, reports, warned, met = kept
         self.__dict__.update(values)
         self._weights = Weights(Choice(optimizer), known, backends.check(backend), reports)
         self._weights.warned = warned
+        for index in met:
+            self._weights.choice.match(index)
         self._begin()
 
     def __repr__(self) -> str:

@@ -47,6 +47,8 @@ class Weights:
         before: Choice | None = getattr(self, "choice", None)
         if before is None or before.policy.overrides != choice.policy.overrides:
             self.warned = not choice.policy.overrides
+            for index in [] if before is None else list(before.matches):  # weights that have stood still too
+                choice.match(index)
         else:
             choice.matches = before.matches
         self.choice, self.rules = choice, rules
@@ -238,7 +240,7 @@ class Weights:
         weight = check_weight(weight, index, written=False)
         known = self.known.get(index)
         if known is None and index not in self.choice.matches:
-            raise KeyError(f"weight {index!r} has been in no update; there are {listed(self.choice.matches)}")
+            raise KeyError(f"weight {index!r} has been in no update; those that have are {listed(self.choice.matches)}")
         on_device = nullcontext() if isinstance(weight, np.ndarray) else weight.device
         with np.errstate(all="ignore"), on_device:
             if known is None:
