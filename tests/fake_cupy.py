@@ -283,7 +283,7 @@ def compiled(text: str) -> Any:
     folder = _folder()
     source, library = (folder / f"{len(list(folder.glob('*.c')))}{suffix}" for suffix in (".c", ".so"))
     source.write_text(text)
-    command = "gcc -O2 -ffp-contract=off -fno-fast-math -fno-math-errno -fno-strict-aliasing -shared -fPIC"
+    command = "gcc -O1 -ffp-contract=off -fno-fast-math -fno-math-errno -fno-strict-aliasing -shared -fPIC"
     subprocess.run([*command.split(), "-o", library, source, "-lm"], check=True)
     return ctypes.CDLL(str(library))
 

@@ -121,7 +121,7 @@ PAIRWISE = pairwise()
 
 @pytest.mark.parametrize("place", range(len(PAIRWISE)))
 def test_any_two_parts_together_are_the_recipe(place: int) -> None:
-    play(PAIRWISE[place], place, BACKENDS if place % 5 == 0 else ("numpy",))  # numba compiles some ten kernels for each
+    play(PAIRWISE[place], place, BACKENDS if place % 10 == 0 else ("numpy",))  # numba compiles some ten kernels for each
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
