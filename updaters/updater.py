@@ -373,7 +373,10 @@ class Updater:
             )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Updater) and self.__getstate__() == other.__getstate__()
+        if not isinstance(other, Updater):
+            return False
+        mine, theirs = self.__getstate__(), other.__getstate__()
+        return all(mine[name] == theirs[name] for name in mine if name not in ("met", "warned"))
 
     __hash__ = None  # type: ignore[assignment]  # it changes with every update
 
