@@ -26,3 +26,10 @@ collect_ignore = [
 @pytest.fixture(autouse=True)
 def _names_in_examples(doctest_namespace: dict[str, object]) -> None:
     doctest_namespace.update(np=np, up=updaters)
+
+
+@pytest.fixture(autouse=True)
+def _files_of_examples(request: pytest.FixtureRequest) -> None:
+    """Examples write files where nobody keeps any."""
+    if isinstance(request.node, pytest.DoctestItem):
+        request.getfixturevalue("monkeypatch").chdir(request.getfixturevalue("tmp_path"))

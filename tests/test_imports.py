@@ -21,7 +21,7 @@ MODULES = {
 
 # A module imports from the layers above its own, and from its own part of the package.
 LAYERS = [
-    {"checks"},
+    {"checks", "version"},
     {"state", "arrays", "formula"},
     {"protocols", "memory"},
     {"schedules", "backends"},
@@ -30,17 +30,17 @@ LAYERS = [
     {"learning_rate", "momentum", "optimizers", "weight_state"},
     {"order", "transforms"},
     {"rule"},
-    {"gradient", "measured", "overrides"},
+    {"config", "gradient", "measured", "overrides"},
     {"report", "transaction"},
     {"weights"},
+    {"checkpoint"},
     {"updater"},
-    {"checkpoint", "compat", "pictures"},
-    {"config"},
+    {"compat", "pictures"},
     {"updaters"},
     {"__main__"},
 ]
 STRANGERS = [("optimizers", "backends"), ("optimizers", "arrays"), ("schedules", "arrays")]
-HEAVY = {"cupy", "cupyx", "llvmlite", "matplotlib", "numba", "scipy", "sklearn", "torch"}
+HEAVY = {"cupy", "cupyx", "llvmlite", "matplotlib", "numba", "safetensors", "scipy", "sklearn", "torch"}
 
 
 def part(module):
@@ -83,6 +83,8 @@ def test_a_library_that_may_be_missing_is_imported_where_it_is_needed_only(modul
         "updaters.backends.cupy": {"cupy"},
         "updaters.backends.halves": {"numba", "llvmlite"},
         "updaters.backends.numba": {"numba", "llvmlite"},
+        "updaters.checkpoint.contents": {"ml_dtypes"},
+        "updaters.checkpoint.files": {"safetensors"},
         "updaters.pictures": {"matplotlib"},  # for type checkers
         "updaters.pictures.figure": {"matplotlib"},
     }

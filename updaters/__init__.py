@@ -1,6 +1,7 @@
 """Stateful optimizers for people who have their own gradients, in place, on NumPy and CuPy arrays."""
 
 from updaters import learning_rate, loss_scale, momentum, transforms
+from updaters.checkpoint.restoring import LoadReport
 from updaters.config import from_config, register, to_config
 from updaters.gradient import normalized_gradient
 from updaters.optimizers import (
@@ -41,8 +42,7 @@ from updaters.protocols import (
 from updaters.report import Report
 from updaters.state import OptimizationState
 from updaters.updater import Updater, get_updater
-
-__version__ = "0.1.0.dev0"
+from updaters.version import __version__ as __version__
 
 __all__ = [
     "ASGD",
@@ -61,6 +61,7 @@ __all__ = [
     "Ftrl",
     "LearningRateScheduler",
     "Lion",
+    "LoadReport",
     "MomentumScheduler",
     "Muon",
     "Nadam",

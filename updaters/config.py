@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache, partial
 from types import FunctionType, ModuleType
-from typing import Any, TypeVar, overload
+from typing import Any, NoReturn, TypeAlias, TypeVar, overload
 
 import attrs
 import numpy as np
@@ -23,7 +23,6 @@ from updaters.optimizers import Optimizer
 from updaters.policy import FROZEN, Average, Frozen, Override, Policy
 from updaters.protocols import LearningRateScheduler
 from updaters.schedules.base import Combination
-from updaters.updater import Updater
 
 VERSION = 1
 DEEPEST = 100  # evaluating and showing what is nested takes stack too, and each level of it takes three frames here
@@ -49,7 +48,7 @@ def to_config(value: Any) -> dict[str, Any]:
         {'version': 1, 'type': 'learning_rate.Warmup', 'inner': {'type': 'learning_rate.Fixed', 'value': 0.1},
          'iterations': 100, 'start': 0.0}
     """
-    data = _written(value, "config", 0)
+    data = written(value, "config", 0)
     if not isinstance(data, dict):
         raise TypeError(f"config must be an optimizer, a schedule, a transform, a loss scale or a policy, got {value!r}")
     return {"version": VERSION, **data}
@@ -253,33 +252,57 @@ def _known_types(name: str) -> Mapping[str, type]:
     return _compat() if name.startswith(COMPAT) else _types
 
 
+def kind_named(name: object) -> type | None:
+    """The class of a name in configs."""
+    return _known_types(name).get(name) if isinstance(name, str) else None
+
+
 @attrs.frozen
-class _Field:
-    """A field of a class: the argument that it is made from, where it is kept, and whether it must be given."""
+class Field:
+    """A field of a class.
+
+    Attributes:
+        argument: the argument that it is made from.
+        attribute: where it is kept.
+        needed: whether it must be given.
+        default: what it is otherwise, unless that is made anew each time.
+    """
 
     argument: str
     attribute: str
     needed: bool
+    default: Any = attrs.NOTHING
 
 
 @cache
-def _fields(kind: type) -> tuple[_Field, ...]:
+def fields_of(kind: Any) -> tuple[Field, ...]:
     """The fields of a class in the order in which they are written: those that all optimizers share come last."""
     if not attrs.has(kind):
+        missing = dataclasses.MISSING
         return tuple(
-            _Field(field.name, field.name, field.default is field.default_factory is dataclasses.MISSING)
+            Field(
+                field.name, field.name, field.default is field.default_factory is missing,
+                attrs.NOTHING if field.default is missing else field.default,
+            )
             for field in dataclasses.fields(kind)
             if field.init
-        )
+        )  # fmt: skip
     shared = attrs.fields_dict(Optimizer) if issubclass(kind, Optimizer) else {}
     found = sorted(attrs.fields(kind), key=lambda field: field.name in shared)
-    return tuple(_Field(str(field.alias), field.name, field.default is attrs.NOTHING) for field in found if field.init)
+    return tuple(
+        Field(
+            str(field.alias), field.name, field.default is attrs.NOTHING,
+            attrs.NOTHING if isinstance(field.default, type(attrs.Factory(list))) else field.default,
+        )
+        for field in found
+        if field.init
+    )  # fmt: skip
 
 
 def _check_fields(kind: type) -> None:
     if not {"__attrs_attrs__", "__dataclass_fields__"} & vars(kind).keys():
         raise TypeError(f"register takes an attrs class or a dataclass, above whose decorator it stands, got {kind!r}")
-    arguments = [field.argument for field in _fields(kind)]
+    arguments = [field.argument for field in fields_of(kind)]
     if sorted(inspect.signature(kind).parameters) != sorted(arguments):
         raise TypeError(f"register takes a class whose arguments are its fields, {', '.join(arguments)}, got {kind!r}")
     for name in ("type", "version"):
@@ -303,36 +326,57 @@ def _scalar(value: Any, path: str) -> Any:
     return int(value) if isinstance(value, (int, np.integer)) else number(value, path, FINITE)
 
 
-def _written(value: Any, path: str, depth: int) -> Any:
-    _check_depth(path, depth)
+Other: TypeAlias = Callable[[Any, str, int], Any]
+"""What is written of a value whose class, or whose function, has no name."""
+
+
+def _refused(value: Any, path: str, depth: int) -> NoReturn:
+    kind = type(value)
     if isinstance(value, SCALARS):
-        return _scalar(value, path)
-    if isinstance(value, tuple):
-        return [_written(member, f"{path}[{i}]", depth + 1) for i, member in enumerate(value)]
-    value = STAND_INS.get(type(value), _itself)(value)
-    kind: type = type(value)
-    name = _type_name(kind)
-    if name is not None:
-        fields = {}
-        for field in _fields(kind):
-            write = _written_settings if (kind, field.argument) == SETTINGS else _written
-            fields[field.argument] = write(getattr(value, field.attribute), f"{path}.{field.argument}", depth + 1)
-        return {"type": name, **fields}
-    function = _function_name(value)
-    if function is not None:
-        return {"function": function}
+        _scalar(value, path)
     if isinstance(value, type):
         raise TypeError(f"{path} must be a value, got {value!r} (the class; call it)")
-    if isinstance(value, Updater):
+    if isinstance(getattr(value, "optimizer", None), Optimizer):
         raise TypeError(
             f"{path} must be an optimizer, a schedule, a transform, a loss scale or a policy, got {value!r}, "
             "which has one: give its `optimizer`"
         )
     if isinstance(value, list):
         raise TypeError(f"{path} must be a tuple, as which it would come back, got {value!r}")
-    if callable(value) and not attrs.has(kind) and not dataclasses.is_dataclass(kind):
+    if callable(value) and not has_fields(kind):
         raise TypeError(f"{path} must be a registered function, got {value!r}; give it a name with updaters.register")
     raise TypeError(f"{path} must be of a registered class, got {value!r}; give {kind.__name__} a name with updaters.register")
+
+
+def has_fields(kind: type) -> bool:
+    """Whether values of a class are made of fields."""
+    return attrs.has(kind) or dataclasses.is_dataclass(kind)
+
+
+def written(value: Any, path: str, depth: int, other: Other = _refused) -> Any:
+    """A value as data, without a version."""
+    check_depth(path, depth)
+    if isinstance(value, SCALARS) and not (isinstance(value, (float, np.floating)) and not np.isfinite(value)):
+        return _scalar(value, path)
+    if isinstance(value, tuple):
+        return [written(member, f"{path}[{i}]", depth + 1, other) for i, member in enumerate(value)]
+    value = STAND_INS.get(type(value), _itself)(value)
+    kind: type = type(value)
+    name = _type_name(kind)
+    if name is not None:
+        return {"type": name, **written_fields(value, path, depth, other)}
+    function = _function_name(value)
+    return other(value, path, depth) if function is None else {"function": function}
+
+
+def written_fields(value: Any, path: str, depth: int, other: Other) -> dict[str, Any]:
+    """The fields of a value as data, by name."""
+    fields = {}
+    kind: Any = type(value)
+    for field in fields_of(kind):
+        write = _written_settings if (kind, field.argument) == SETTINGS else written
+        fields[field.argument] = write(getattr(value, field.attribute), f"{path}.{field.argument}", depth + 1, other)
+    return fields
 
 
 def _itself(value: Any) -> Any:
@@ -343,13 +387,13 @@ SETTINGS = (Override, "settings")
 """The one field that holds anything by names: a mapping without a type, among data."""
 
 
-def _written_settings(value: Any, path: str, depth: int) -> Any:
+def _written_settings(value: Any, path: str, depth: int, other: Other) -> Any:
     if not isinstance(value, tuple):
-        return _written(value, path, depth)
+        return written(value, path, depth, other)
     for name, _ in value:
         if not isinstance(name, str):
             raise TypeError(f"{path} must have the names of hyperparameters, got {name!r}")
-    return {name: _written(setting, f"{path}.{name}", depth + 1) for name, setting in value}
+    return {name: written(setting, f"{path}.{name}", depth + 1, other) for name, setting in value}
 
 
 def _read_settings(data: Any, path: str, depth: int) -> Any:
@@ -366,7 +410,8 @@ def _function_name(value: Any) -> str | None:
     return name if name in _functions else None
 
 
-def _check_depth(path: str, depth: int) -> None:
+def check_depth(path: str, depth: int) -> None:
+    """Raise where something is nested too deep."""
     if depth > DEEPEST:
         raise ValueError(f"{path:.60}... is nested more than {DEEPEST} deep")
 
@@ -375,7 +420,7 @@ def _check_depth(path: str, depth: int) -> None:
 
 
 def _read(data: Any, path: str, depth: int) -> Any:
-    _check_depth(path, depth)
+    check_depth(path, depth)
     if isinstance(data, SCALARS):
         return _scalar(data, path)
     if isinstance(data, Mapping):
@@ -391,7 +436,7 @@ def _read_mapping(data: Mapping[str, Any], path: str, depth: int) -> Any:
     if "type" not in data and "function" in data:
         return _read_function(data, path)
     kind, name = _read_type(data, path)
-    fields = {field.argument: field for field in _fields(kind)}
+    fields = {field.argument: field for field in fields_of(kind)}
     _check_keys(data, ("type", "version"), path, name, fields)
     for field in fields.values():
         if field.needed and field.argument not in data:

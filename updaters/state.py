@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, TypeVar
 
 import attrs
+import numpy as np
 
 from updaters.checks import flag, whole
 
@@ -97,6 +98,11 @@ class OptimizationState:
         """Whether a `batches` loop is running, which advances the iteration."""
         return self._passes > 0
 
+    @property
+    def is_looped(self) -> bool:
+        """Whether an `epochs` or a `batches` loop is running."""
+        return self._loops > 0 or self._passes > 0
+
     def epochs(self, n: int | None = None, *, more: int | None = None) -> Iterator[int]:
         """Run epochs until the count is `n`, or `more` further ones, and yield each one's number.
 
@@ -131,22 +137,27 @@ class OptimizationState:
         """Yield the mini-batches of `data`, from the first of the epoch on, each counted before it is yielded.
 
         Within an epoch that `epochs` has entered again, those that were done before are passed over: the data is
-        to start over and come in the same order, and the batch at which the loop was left counts as done. Several
-        loops within one epoch count on. Outside an `epochs` loop each call is a pass that counts its batches from
-        1 and leaves `epoch` alone. An iterator that is used up has no batches left.
+        to start over and come in the same order, as `generator` helps it to, and the batch at which the loop was left
+        counts as done. Those of a sequence are not even looked at. Several loops within one epoch count on. Outside an
+        `epochs` loop each call is a pass that counts its batches from 1 and leaves `epoch` alone. An iterator that is
+        used up has no batches left.
 
         Raises:
             TypeError: `data` cannot be iterated over.
         """
-        return self._run_batches(iter(data))
+        return self._run_batches(data, iter(data))
 
-    def _run_batches(self, data: Iterator[T]) -> Iterator[T]:
+    def _run_batches(self, data: Iterable[T], left: Iterator[T]) -> Iterator[T]:
         if not self._loops:
             self.batch = self._done = 0
         self.unfinished = self.epoch > 0
         self._passes += 1
         try:
-            for examples in data:
+            if self._done and isinstance(data, (Sequence, np.ndarray)):
+                done = min(self._done, len(data))
+                self._done -= done
+                left = (data[place] for place in range(done, len(data)))
+            for examples in left:
                 if self._done:
                     self._done -= 1
                     continue
@@ -156,6 +167,41 @@ class OptimizationState:
             self.unfinished = self.unfinished and (self._done > 0 or self._passes > 1)
         finally:
             self._passes -= 1
+
+    def generator(self, seed: int | Sequence[int], *, clock: Literal["epoch", "iteration"]) -> np.random.Generator:
+        """Random numbers that are a function of a seed and the clock, so that a run that goes on draws what it would have drawn.
+
+        Asking again at the same reading gives the same numbers again; what is to be independent has a seed of its own.
+
+        Args:
+            seed: an integer from 0, or several.
+            clock: the counter that they depend on: `"epoch"` for the order of the data, which is the same when an epoch is
+                entered again, or `"iteration"` for what each mini-batch draws, as noise.
+
+        Raises:
+            TypeError, ValueError: the seed is not what it may be; or there is no such counter.
+
+        Conventions:
+            Other numbers than those of `np.random.default_rng(seed)`. The bits are the same everywhere; NumPy may change
+            what it makes of them, as `permutation` or `normal`, from one version to another.
+
+        Example:
+            >>> state = up.OptimizationState()
+            >>> for epoch in state.epochs(2):
+            ...     order = state.generator(0, clock="epoch").permutation(4)
+            ...     for rows in state.batches(order.reshape(2, 2)):
+            ...         print(epoch, rows)
+            1 [2 0]
+            1 [3 1]
+            2 [0 1]
+            2 [2 3]
+        """
+        if clock not in ("epoch", "iteration"):
+            raise ValueError(f"generator(clock=) must be 'epoch' or 'iteration', got {clock!r}")
+        seeds = seed if isinstance(seed, Sequence) and not isinstance(seed, (str, bytes)) else [seed]
+        entropy = [whole(one, "generator(seed)") for one in seeds]
+        reading = (0, self.epoch) if clock == "epoch" else (1, self.iteration)
+        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy, spawn_key=reading)))
 
     def hold(self) -> None:
         """Count the iteration as one in which nothing was applied, unless something was, before. Updaters do, several maybe."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
@@ -11,7 +12,12 @@ import attrs
 import numpy as np
 
 from updaters import backends
-from updaters.arrays import Array
+from updaters.arrays import Array, check_weight
+from updaters.checkpoint import files
+from updaters.checkpoint.background import Background
+from updaters.checkpoint.contents import Contents, Kept, clock_of
+from updaters.checkpoint.described import described, moving
+from updaters.checkpoint.restoring import LoadReport, Restored, restore
 from updaters.checks import POSITIVE, listed, number
 from updaters.loss_scale import LossScale
 from updaters.optimizers.base import Optimizer, check_optimizer
@@ -21,7 +27,7 @@ from updaters.policy import FROZEN, Average, Policy
 from updaters.report import Happened, Report, rows_of
 from updaters.state import OptimizationState
 from updaters.transaction import Entry, factors, largest, measured, numbers_of
-from updaters.weight_state import Index, WeightState
+from updaters.weight_state import Index, WeightState, check_index
 from updaters.weights import Weights
 
 
@@ -46,6 +52,7 @@ class Updater:
         self._state = OptimizationState() if state is None else state
         self._owns_clock = state is None
         self._calls = 0  # of step, that wait for others
+        self._saving: Background | None = None
         self._weights = Weights(Choice(optimizer), {}, backends.check(backend), _flag(report, "report"))
         scale = self.policy.loss_scale
         self._scaling = {} if scale is None else _checked(scale, scale.initial())
@@ -75,6 +82,8 @@ class Updater:
             TypeError, ValueError: on bad input, before anything has changed; or something needs all gradients at once.
             FloatingPointError: the gradient is not finite, and `nonfinite="raise"`; nothing has changed then.
         """
+        if self._saving is not None:
+            self._look_at_saving()
         if not self._plain:
             self._call_alone(index, grad, weight)
             return
@@ -109,6 +118,8 @@ class Updater:
             TypeError, ValueError: on bad input, before anything has changed, the clock included.
             FloatingPointError: a gradient is not finite, and `nonfinite="raise"`; nothing has changed then.
         """
+        if self._saving is not None:
+            self._look_at_saving()
         # Where the caller runs the updater's own clock through its data, it is not advanced twice.
         advances = self._owns_clock and not self._state.is_driven
         now = attrs.evolve(self._state, iteration=self._state.iteration + 1) if advances else self._state
@@ -150,6 +161,8 @@ class Updater:
             TypeError, ValueError: on bad input, or a weight with accumulated gradients is missing; nothing has changed then.
             FloatingPointError: a mean is not finite, and `nonfinite="raise"`; nothing has changed then.
         """
+        if self._saving is not None:
+            self._look_at_saving()
         now = _free(self._state)
         none: Any = dict.fromkeys(weights) if isinstance(weights, Mapping) else [None] * len(weights)
         triples = [(index, self._weights.nothing(index, weight), weight) for index, _, weight in _triples(none, weights)]
@@ -190,6 +203,160 @@ class Updater:
             KeyError: the weight has been in no update.
         """
         return self._weights.evaluation(index, weight)
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        weights: Mapping[Any, Array] | Sequence[Array] | None = None,
+        extra: Any = None,
+        keep: int | None = None,
+        wait: bool = True,
+    ) -> None:
+        """Write all that the updater keeps into one file, in place of the one that is there.
+
+        That is every slot, scalar and count, what is accumulated, the loss scale, the clock, and what a `Plateau` remembers; with
+        the optimizer's configuration, which `load` compares. The file is in the safetensors format with JSON in its header,
+        and nothing in it is code. Whatever happens, a whole file is at `path`, the old one or the new one.
+
+        Args:
+            path: where. The file is written beside it first, and `.partial` is added to the name until it is on the disk.
+            weights: the weights, by index or in a sequence, to be saved too.
+            extra: what else is to be in the file, as data that JSON can hold; `load` gives it back.
+            keep: how many files to keep: before this one there was `run.1.safetensors`, and so on.
+            wait: False copies all arrays, and writes the file while the run goes on. Where that fails, the next call of the
+                updater says so.
+
+        Raises:
+            OSError: the file cannot be written; what was there is as it was.
+            TypeError, ValueError: on bad input; or something that moves remembers more than JSON can hold.
+
+        Example:
+            >>> weights = {"w": np.array([1.0, 2.0])}
+            >>> update = up.get_updater(up.SGD(0.1, momentum=0.9))
+            >>> update.step({"w": np.array([1.0, -1.0])}, weights)
+            >>> update.save("run.safetensors", weights=weights)
+            >>> again = up.get_updater(up.SGD(0.1, momentum=0.9))
+            >>> again.load("run.safetensors", weights=weights)
+            loaded run.safetensors: epoch 0, batch 0, iteration 1
+            weights: 1; slots: of 1, of which 1 wait for their weights
+        """
+        self.finish_saving()
+        target, kept = files.check_path(path), files.check_keep(keep)
+        given = None if weights is None else self._given(weights, written=False)
+        if given is not None and (lacking := [index for index in self._weights.known if index not in given]):
+            raise ValueError(f"save takes all weights that have slots, or none; there is no {listed(lacking)}")
+        contents = self._contents(given, extra)
+        text = contents.text()
+        if _flag(wait, "wait"):
+            files.write(target, contents.arrays(), text, kept)
+            return
+        arrays = contents.copied().arrays()
+        self._saving = Background(self, target, lambda: files.write(target, arrays, text, kept))
+
+    def finish_saving(self) -> None:
+        """Wait until a file that is written in the background is on the disk.
+
+        Raises:
+            OSError: it could not be written; what was there is as it was.
+        """
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.finish()
+
+    def load(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        weights: Mapping[Any, Array] | Sequence[Array] | None = None,
+        strict: bool = True,
+        missing_ok: bool = False,
+    ) -> LoadReport:
+        """Go on from a file that `save` wrote: slots, counts, the clock and all else are as they were then.
+
+        The optimizer, its policy and its overrides are the updater's own, and must be those of the file; change them afterwards.
+        Slots of weights that the updater has not been given yet wait for them, and lie where these do, on a GPU or not.
+
+        Args:
+            path: the file.
+            weights: the weights to be written over with those of the file.
+            strict: False takes what fits and leaves the rest as it is here; the report says what it left. What a rule keeps for a
+                weight is taken as a whole, with its count, or not at all.
+            missing_ok: where there is no file, do nothing, as the first run of a script does.
+
+        Raises:
+            FileNotFoundError, OSError: there is no file, or it cannot be read.
+            TypeError, ValueError: the file is damaged, or of a later version, or of another updater, with what is there and
+                what is here; or on bad input; or within a loop over the clock's epochs or batches. Nothing has changed then.
+        """
+        self.finish_saving()
+        self._check_loops()
+        given = None if weights is None else self._given(weights, written=True)
+        target = files.check_path(path)
+        if _flag(missing_ok, "missing_ok") and not target.exists():
+            return LoadReport(os.fspath(path), found=False, clock=attrs.evolve(self._state))
+        with files.opened(target) as (text, arrays):
+            try:
+                contents = Contents.from_text(text, arrays)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{path}: {error}") from None
+            return self._take(self._restored(contents, given, strict, os.fspath(path)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `save` writes as a dictionary of data and NumPy arrays, copies in the host's memory, for files of your own."""
+        return self._contents(None, None).to_dict()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *, strict: bool = True) -> LoadReport:
+        """Go on from what `state_dict` gave, as `load` does from a file; arrays are copied.
+
+        Raises:
+            TypeError, ValueError: it is no such dictionary, or of another updater. Nothing has changed then.
+        """
+        self.finish_saving()
+        self._check_loops()
+        return self._take(self._restored(Contents.from_dict(state_dict), None, strict, None))
+
+    def _contents(self, weights: Mapping[Index, Array] | None, extra: Any) -> Contents:
+        return Contents(
+            described(self.optimizer),
+            {place: one.state_dict() for place, one in moving(self.optimizer)},
+            clock_of(self._state),
+            self._scaling,
+            self._calls,
+            {index: Kept.of(known) for index, known in self._weights.known.items()},
+            tuple(self._weights.choice.matches),
+            weights,
+            extra,
+        )
+
+    def _restored(self, contents: Contents, weights: Mapping[Index, Array] | None, strict: bool, source: str | None) -> Restored:
+        return restore(contents, self._weights, self._state, self._scaling, weights, _flag(strict, "strict"), source)
+
+    def _take(self, restored: Restored) -> LoadReport:
+        restored.write(self._weights, self._state)
+        self._calls, self._scaling = restored.calls, restored.loss_scale
+        self._begin()
+        return restored.report
+
+    def _given(self, weights: Mapping[Any, Array] | Sequence[Array], *, written: bool) -> dict[Index, Array]:
+        """Weights by index, each of which an update would take."""
+        none: Any = dict.fromkeys(weights) if isinstance(weights, Mapping) else [None] * len(weights)
+        given = {}
+        for name, _, weight in _triples(none, weights):
+            index = check_index(name)
+            given[index] = check_weight(weight, index, written=written)
+            if index in self._weights.known:
+                self._weights.known[index].check(given[index])
+        return given
+
+    def _check_loops(self) -> None:
+        if self._state.is_looped:
+            raise ValueError("load comes before the loops over the clock's epochs and batches, which would lose their places")
+
+    def _look_at_saving(self) -> None:
+        """Raise where a file could not be written in the background."""
+        if self._saving is not None and self._saving.done:
+            self.finish_saving()
 
     @property
     def state(self) -> OptimizationState:
@@ -398,6 +565,7 @@ class Updater:
         self.__dict__.update(values)
         self._weights = Weights(Choice(optimizer), known, backends.check(backend), reports)
         self._weights.warned = warned
+        self._saving = None
         for index in met:
             self._weights.choice.match(index)
         self._begin()

@@ -42,6 +42,7 @@ class WeightState:
         device: where the weight is, `"cpu"` or `"cuda:0"` and so on.
         count: the updates that the weight has had.
         gathered: the gradients that are accumulated, and not yet applied.
+        waiting: whether it was loaded, and the weight has not been given since. Its slots are in the host's memory until then.
     """
 
     index: Index
@@ -52,6 +53,7 @@ class WeightState:
     _scalars: dict[str, float]
     count: int = 0
     gathered: int = 0
+    waiting: bool = False
     # What runs its updates, chosen and bound at the first one in this process.
     backend: Backend | None = attrs.field(default=None, init=False)
     rule: Any = attrs.field(default=None, init=False)
@@ -82,7 +84,10 @@ class WeightState:
         return iter((*self.arrays, *self.scalars))
 
     def check(self, weight: Array) -> None:
-        """Raise unless the weight is what it was at its first update."""
+        """Raise unless the weight is what it was at its first update; wherever it is now, if that was in another process."""
+        if self.waiting and weight.shape == self.shape and weight.dtype == self.dtype and device(weight) != self.device:
+            self.device = device(weight)
+            self._arrays = {name: load("cupy").from_host(array, self.device) for name, array in self._arrays.items()}
         now = {"shape": weight.shape, "dtype": weight.dtype, "device": device(weight)}
         for what, value in now.items():
             then = getattr(self, what)
@@ -114,7 +119,7 @@ class WeightState:
 
     def __getstate__(self) -> tuple[Any, ...]:
         arrays = {name: array if isinstance(array, np.ndarray) else array.get(order="A") for name, array in self.arrays.items()}
-        return self.index, self.shape, self.dtype, self.device, arrays, self._scalars, self.count, self.gathered
+        return self.index, self.shape, self.dtype, self.device, arrays, self._scalars, self.count, self.gathered, self.waiting
 
     def __setstate__(self, values: tuple[Any, ...]) -> None:
         self.__init__(*values)  # type: ignore[misc]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import numpy as np
 
 from updaters import backends
-from updaters.arrays import LARGEST, Array, as_reals, check_grad, check_weight, compute_dtype, device, slot_dtype
+from updaters.arrays import LARGEST, Array, DType, as_reals, check_grad, check_weight, compute_dtype, device, slot_dtype
 from updaters.backends import Backend, whole
 from updaters.checks import listed
 from updaters.measured import Tables
@@ -66,7 +66,7 @@ class Weights:
                 continue
             rule = chosen[index] = self.made(choice, rules, *found, known.dtype)
             old, new = {*known.arrays}, {*rule.own.slots, *rule.own.numbers, *rule.kept}
-            if (old, {*known.scalars}) != (new, {*rule.scalars}):
+            if (old | ({*rule.kept} if known.waiting else set()), {*known.scalars}) != (new, {*rule.scalars}):
                 mine, theirs = (attrs.evolve(each, policy=None) for each in (self.choice.optimizer, rule.optimizer))
                 before = f"{mine!r} has kept {listed(old | {*known.scalars})}"
                 raise ValueError(
@@ -144,6 +144,8 @@ class Weights:
             return None
         if known is None:
             known = self.first(index, weight, rule, state)
+        if known.waiting:
+            self.arrived(known, weight, rule)
         if known.rule is not rule or known.backend is None:
             known.rule = rule
             known.backend = self.backend_for(weight, index)
@@ -203,17 +205,43 @@ class Weights:
 
     def first(self, index: Index, weight: Array, rule: Rule, state: OptimizationState) -> WeightState:
         """New slots and numbers for a weight."""
-        backend, optimizer = self.backend_for(weight, index), rule.optimizer
-        start = {**optimizer.initial(state), **rule.kept}
-        arrays = {}
+        expected = self.expected(rule, weight.shape, weight.dtype)
+        start = {**rule.optimizer.initial(state), **rule.kept}
+        arrays = self.begun(index, weight, rule, {name: (*of, start.get(name, 0.0)) for name, of in expected.items()})
+        return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, rule.optimizer.scalars)
+
+    def expected(self, rule: Rule, shape: tuple[int, ...], dtype: DType) -> dict[str, tuple[tuple[int, ...], DType]]:
+        """The shape and the dtype of every slot and number that a rule keeps for a weight."""
+        optimizer, found = rule.optimizer, {}
         for name in (*optimizer.slots, *rule.kept):
-            shape, real = weight.shape, False
-            if name not in rule.kept:
-                shape, real = optimizer.slot_shape(name, weight.shape), optimizer.is_real(name)
-            dtype: Any = compute_dtype(weight.dtype) if real else slot_dtype(weight.dtype)
-            arrays[name] = backend.slot(weight, shape, dtype, start.get(name, 0.0))
-        arrays |= {name: backend.number(weight, float(start.get(name, 0.0))) for name in optimizer.numbers}
-        return WeightState(index, weight.shape, weight.dtype, device(weight), arrays, optimizer.scalars)
+            own, real = name not in rule.kept, False
+            if own:
+                real = optimizer.is_real(name)
+            kept: Any = compute_dtype(dtype) if real else slot_dtype(dtype)
+            found[name] = optimizer.slot_shape(name, shape) if own else shape, kept
+        return found | {name: ((), np.dtype(np.float64)) for name in optimizer.numbers}
+
+    def begun(
+        self, index: Index, weight: Array, rule: Rule, wanted: Mapping[str, tuple[tuple[int, ...], DType, float | Literal["w"]]]
+    ) -> dict[str, Array]:
+        """Slots and numbers on a weight's device, each with what it begins with."""
+        backend = self.backend_for(weight, index)
+        return {
+            name: backend.number(weight, float(start))
+            if name in rule.optimizer.numbers
+            else backend.slot(weight, shape, dtype, start)
+            for name, (shape, dtype, start) in wanted.items()
+        }
+
+    def arrived(self, known: WeightState, weight: Array, rule: Rule) -> None:
+        """Go on with what was loaded for a weight, now that it is there; what was not in the file begins here."""
+        lacking = {
+            name: (*of, "w" if name in ("master", "average") else 0.0)
+            for name, of in self.expected(rule, known.shape, known.dtype).items()
+            if name not in known.arrays
+        }
+        known._arrays = {**known.arrays, **self.begun(known.index, weight, rule, lacking)}  # type: ignore[arg-type]
+        known.waiting = False
 
     def backend_for(self, weight: Array, index: Index) -> Backend:
         of = "numpy" if isinstance(weight, np.ndarray) else "cupy"
@@ -246,6 +274,8 @@ class Weights:
             if known is None:
                 return weight.copy()
             known.check(weight)
+            if known.waiting and not isinstance(rule := self.rule_for(index, known.shape, known.dtype), Frozen):
+                self.arrived(known, weight, rule)
             better = self._better(known, weight)
             if isinstance(weight, np.ndarray):
                 better = np.asarray(better)
