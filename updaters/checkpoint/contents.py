@@ -346,8 +346,7 @@ def dtype_named(name: str) -> np.dtype[Any]:
         except ModuleNotFoundError:
             raise ModuleNotFoundError("bfloat16 needs ml_dtypes: pip install ml_dtypes", name="ml_dtypes") from None
         return np.dtype(ml_dtypes.bfloat16)
-    dtype: np.dtype[Any] = np.dtype(plain).newbyteorder(">" if name != plain else "<")
-    return dtype
+    return np.dtype(f"{'<' if name == plain else '>'}{np.dtype(plain).str[1:]}")
 
 
 def _listed(index: Index) -> Any:
