@@ -337,6 +337,7 @@ def dtype_named(name: str) -> np.dtype[Any]:
         ValueError: there is none.
         ModuleNotFoundError: it is bfloat16, and ml_dtypes is not installed.
     """
+    dtype: np.dtype[Any]
     plain = name.removeprefix(">")
     if plain not in CODES:
         raise ValueError(f"dtype must be one of {', '.join(CODES)}, got {name!r:.60}")
@@ -345,8 +346,10 @@ def dtype_named(name: str) -> np.dtype[Any]:
             import ml_dtypes
         except ModuleNotFoundError:
             raise ModuleNotFoundError("bfloat16 needs ml_dtypes: pip install ml_dtypes", name="ml_dtypes") from None
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(f"{'<' if name == plain else '>'}{np.dtype(plain).str[1:]}")
+        dtype = np.dtype(ml_dtypes.bfloat16)
+    else:
+        dtype = np.dtype(f"{'<' if name == plain else '>'}{np.dtype(plain).str[1:]}")
+    return dtype
 
 
 def _listed(index: Index) -> Any:
