@@ -9,10 +9,11 @@ from typing import Any
 import attrs
 import numpy as np
 
-from updaters.arrays import Array, DType, device
+from updaters.arrays import Array, device
 from updaters.backends import load
-from updaters.checkpoint.contents import Contents, Kept, Source, clock_of, dtype_name, dtype_named
+from updaters.checkpoint.contents import Contents, Kept, Source, clock_of
 from updaters.checkpoint.described import Difference, described, differences, moving, unchecked
+from updaters.checkpoint.files import dtype_name, dtype_named
 from updaters.checks import POSITIVE, number
 from updaters.policy import Frozen
 from updaters.state import OptimizationState
@@ -69,17 +70,26 @@ class LoadReport:
 
 @attrs.frozen
 class Taken:
-    """What is taken for a weight."""
+    """What is taken for a weight: slots as they lie where they are taken from, and the numbers beside them."""
 
     kept: Kept
     slots: dict[str, Array]
-    scalars: dict[str, float]
     gathered: int
+
+    def apart(self, index: Index) -> WeightState:
+        """The same for a weight that has not been given yet, in memory of its own."""
+        kept = self.kept
+        slots = {
+            name: np.array(values, dtype=dtype_named(kept.dtypes[name]), order=kept.order)  # type: ignore[call-overload]
+            for name, values in self.slots.items()
+        }
+        dtype, scalars = dtype_named(kept.dtype), dict(kept.scalars)
+        return WeightState(index, kept.shape, dtype, "cpu", slots, scalars, kept.count, self.gathered, waiting=True)
 
 
 @attrs.frozen
 class Restored:
-    """All that is to change, worked out and read; writing it cannot fail.
+    """All that is to change, worked out; writing it cannot fail.
 
     Attributes:
         new: what is kept for weights that have not been given here.
@@ -106,7 +116,7 @@ class Restored:
         for array, values in self.fills:
             _fill(array, values)
         for known, taken in self.counted:
-            known.count, known.gathered, known._scalars = taken.kept.count, taken.gathered, taken.scalars
+            known.count, known.gathered, known._scalars = taken.kept.count, taken.gathered, dict(taken.kept.scalars)
         for known in self.new:
             weights.known[known.index] = known
         for index in self.met:
@@ -170,38 +180,43 @@ def restore(
         found.append(Difference("calls that wait for others", str(contents.calls), f"less than accumulate={policy.accumulate}"))
 
     theirs = {} if contents.weights is None else contents.weights
-    fills: list[tuple[Array, tuple[str, Source]]] = []
+    given = {} if arrays is None else arrays
+    fills: list[tuple[Array, Array]] = []
+    filled: list[Index] = []
+    for index, array in given.items():
+        unlike_weight = _unlike_weight(index, array, theirs.get(index))
+        if unlike_weight is None:
+            fills.append((array, _array(*theirs[index])))
+            filled.append(index)
+        else:
+            found.append(unlike_weight)
     if arrays is not None:
-        for index, array in arrays.items():
-            unlike_weight = _unlike_weight(index, array, theirs.get(index))
-            if unlike_weight is None:
-                fills.append((array, theirs[index]))
-            else:
-                found.append(unlike_weight)
-        found += [Difference(f"weight {index!r}", "a weight", "none given") for index in theirs if index not in arrays]
+        found += [Difference(f"weight {index!r}", "a weight", "none given") for index in theirs if index not in given]
 
-    name = source or "the state dict"
     if strict and found:
         more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         said = "; ".join(map(str, found[:SHOWN]))
-        raise ValueError(f"{name} is not of this updater: {said}{more}. strict=False takes what fits")
+        raise ValueError(f"{source or 'the state dict'} is not of this updater: {said}{more}. strict=False takes what fits")
 
-    taken = {index: _read(kept, names, policy.accumulate) for index, (kept, names) in chosen.items()}
-    read = [(array, _array(dtype, one, "C")) for array, (dtype, one) in fills]
+    new, counted = [], []
+    for index, (kept, names) in chosen.items():
+        taken = _taken(kept, names, policy.accumulate)
+        known = weights.known.get(index)
+        if known is None or known.waiting:
+            new.append(taken.apart(index))
+        else:
+            counted.append((known, taken))
+            fills += [(known._arrays[name], values) for name, values in taken.slots.items()]
     found += _move(contents.moving, dict(moving(optimizer)), strict)
 
-    new = [_waiting(index, one) for index, one in taken.items() if index not in weights.known]
-    counted = [(weights.known[index], one) for index, one in taken.items() if index in weights.known]
-    read += [(known._arrays[slot], values) for known, one in counted for slot, values in one.slots.items()]
     left = list(map(str, found))
     if theirs and arrays is None:
         left.append(f"{len(theirs)} weights, which were not asked for; load(..., weights=weights) takes them")
     report = LoadReport(
-        source, True, tuple(taken), tuple(known.index for known in new),
-        tuple(index for index in theirs if arrays is not None and any(array is arrays.get(index) for array, _ in fills)),
-        tuple(left), tuple(unchecked(here, "optimizer")), clock, contents.versions, contents.extra,
+        source, True, tuple(chosen), tuple(known.index for known in new), tuple(filled), tuple(left),
+        tuple(unchecked(here, "optimizer")), clock, contents.versions, contents.extra,
     )  # fmt: skip
-    return Restored(new, read, counted, clock, kept_scale, calls, contents.met, report)
+    return Restored(new, fills, counted, clock, kept_scale, calls, contents.met, report)
 
 
 def _clock(data: Mapping[str, Any]) -> OptimizationState:
@@ -226,23 +241,27 @@ def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | No
         rule = weights.rule_for(index, kept.shape, dtype)
     except (TypeError, ValueError) as error:
         return None, [f"{where}: {error}"]
-    if isinstance(rule, Frozen):
+    if isinstance(rule, Frozen) and known is None:
         return list(kept.slots), []
-    expected = weights.expected(rule, kept.shape, dtype)
+    if isinstance(rule, Frozen):
+        assert known is not None
+        expected = {name: (array.shape, array.dtype) for name, array in known.arrays.items()}
+        scalars, own = {*known.scalars}, {*expected}
+    else:
+        expected = weights.expected(rule, kept.shape, dtype)
+        scalars, own = {*rule.scalars}, {*rule.own.slots, *rule.own.numbers}
+    wanted = {name: (shape, dtype_name(dtype)) for name, (shape, dtype) in expected.items()}
     found = {name: (_shape(kept, name), kept.dtypes[name]) for name in kept.slots}
     unlike: list[Difference | str] = []
-    for name in (*expected, *(name for name in found if name not in expected)):
-        there, here = found.get(name), expected.get(name)
-        if there != (None if here is None else (here[0], here[1].name)):
-            texts = ("nothing" if one is None else _shown(one[0], str(one[1])) for one in (there, here))
+    for name in (*wanted, *(name for name in found if name not in wanted)):
+        if found.get(name) != wanted.get(name):
+            texts = ("nothing" if one is None else _shown(*one) for one in (found.get(name), wanted.get(name)))
             unlike.append(Difference(f"{where}: slot {name!r}", *texts))
-    if kept.scalars.keys() != {*rule.scalars}:
-        texts = (", ".join(names) or "nothing" for names in (kept.scalars, rule.scalars))
+    if kept.scalars.keys() != scalars:
+        texts = (", ".join(sorted(names)) or "nothing" for names in (kept.scalars, scalars))
         unlike.append(Difference(f"{where}: scalars", *texts))
-    fitting = [name for name in expected if found.get(name) == (expected[name][0], expected[name][1].name)]
-    own = {*rule.own.slots, *rule.own.numbers}
-    whole = own <= {*fitting} and kept.scalars.keys() >= {*rule.scalars}
-    return (fitting if whole else None), unlike
+    fitting = [name for name in wanted if found.get(name) == wanted[name]]
+    return (fitting if own <= {*fitting} and kept.scalars.keys() >= scalars else None), unlike
 
 
 def _shape(kept: Kept, name: str) -> tuple[int, ...]:
@@ -264,29 +283,18 @@ def _unlike_weight(index: Index, array: Array, there: tuple[str, Source] | None)
     return None if (shape, dtype) == here else Difference(f"weight {index!r}", _shown(shape, dtype), _shown(*here))
 
 
-def _array(dtype: str, source: Source, order: str) -> Array:
-    """An array as it was saved, on the host."""
-    array = source.read()
-    if "complex" in dtype:
-        array = array.view(dtype.removeprefix(">"))[..., 0]
-    return np.asfortranarray(array) if order == "F" and array.ndim else array
+def _array(dtype: str, source: Source) -> Array:
+    """An array as it was saved, where it lies."""
+    array = source.view()
+    return np.ascontiguousarray(array).view(f"<c{2 * array.itemsize}")[..., 0] if "complex" in dtype else array
 
 
-def _read(kept: Kept, names: list[str], accumulate: int) -> Taken:
-    slots = {name: _array(kept.dtypes[name], kept.slots[name], kept.order) for name in names}
+def _taken(kept: Kept, names: list[str], accumulate: int) -> Taken:
+    slots = {name: _array(kept.dtypes[name], kept.slots[name]) for name in names}
     gathers = "accumulated" in slots and kept.gathered < accumulate
     if "accumulated" in slots and not gathers:
-        slots["accumulated"][...] = 0
-    return Taken(kept, slots, dict(kept.scalars), kept.gathered if gathers else 0)
-
-
-def _waiting(index: Index, taken: Taken) -> WeightState:
-    """What is kept for a weight that has not been given yet."""
-    kept = taken.kept
-    dtype: DType = dtype_named(kept.dtype)
-    return WeightState(
-        index, kept.shape, dtype, "cpu", taken.slots, taken.scalars, kept.count, taken.gathered, waiting=True
-    )  # fmt: skip
+        slots["accumulated"] = np.zeros_like(slots["accumulated"])
+    return Taken(kept, slots, kept.gathered if gathers else 0)
 
 
 def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool) -> list[Difference | str]:
