@@ -20,7 +20,7 @@ class Background:
         self.path = path
         self._failed: list[BaseException] = []
         self._thread = Thread(target=_run, args=(write, self._failed), name=f"saving {path.name}")
-        weakref.finalize(owner, _tell, self._thread, self._failed)
+        self._finalizer = weakref.finalize(owner, _tell, self._thread, self._failed)
         self._thread.start()
 
     @property
@@ -35,6 +35,7 @@ class Background:
             OSError: it could not be; this is said once.
         """
         self._thread.join()
+        self._finalizer.detach()
         if self._failed:
             raise self._failed.pop()
 

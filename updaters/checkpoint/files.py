@@ -36,6 +36,9 @@ PIECE = 1 << 24
 CODES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64", "complex64": "F32", "complex128": "F64"}
 """What the format calls a dtype; complex arrays are pairs of reals there, with a last axis of two."""
 
+BUFFERED = 1 << 20
+"""Bytes of small arrays that are written together."""
+
 LONGEST = 100_000_000
 """The bytes that a header may have, as the library holds it."""
 
@@ -181,7 +184,7 @@ def _partial(path: Path) -> Iterator[BinaryIO]:
 def _locked(partial: Path) -> BinaryIO:
     """The file, empty, and locked until it is closed, so that of several processes that write it each waits for the other."""
     while True:
-        file = open(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "wb")  # noqa: SIM115
+        file = open(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "wb", BUFFERED)  # noqa: SIM115
         if sys.platform != "win32":
             with suppress(OSError):  # some network drives have no locks
                 fcntl.flock(file, fcntl.LOCK_EX)

@@ -209,7 +209,7 @@ def restore(
             fills += [(known._arrays[name], values) for name, values in taken.slots.items()]
     found += _move(contents.moving, dict(moving(optimizer)), strict)
 
-    left = list(map(str, found))
+    left = [*map(str, found), *(f"weight {index!r}: nothing of it" for index in contents.kept if index not in chosen)]
     if theirs and arrays is None:
         left.append(f"{len(theirs)} weights, which were not asked for; load(..., weights=weights) takes them")
     report = LoadReport(
