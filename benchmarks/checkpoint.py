@@ -10,9 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cpu import RULE, Goal, Options, Peer, Result, Verdict, aligned, machine, peer, resnet50, summary, timed
+from cpu import RULE, Goal, Options, Peer, Result, Verdict, aligned, machine, peer, resident_growth, resnet50, summary, timed
 
 import updaters as up
 
@@ -77,42 +74,40 @@ def times(title: str, shapes: list[tuple[int, ...]], folder: Path, options: Opti
 
 
 def memory(folder: Path, options: Options) -> Result:
-    """How much more memory a process has at its highest for saving, by the shares of what is saved."""
-    rows, verdicts, raw = [["", "extra memory"]], [], {}
-    for what, goal in (("save", 0.05), ("save, wait=False", None), ("save_file", None), ("load, new slots", None)):
-        program = [sys.executable, __file__, "--peak", what, "--folder", str(folder)]
-        share = float(subprocess.run(program, capture_output=True, text=True, check=True).stdout)
-        raw[what] = share
-        rows.append([what, f"{share:.1%}"])
-        if goal is not None:
-            verdicts.append(Verdict(Goal(what, goal), share))
-    return Result("memory: of ResNet-50's weights and slots", aligned(rows), "By the largest resident size.", verdicts, raw)
-
-
-def peak(what: str, folder: Path) -> float:
-    """By how much the largest resident size of this process grows, as a share of the state."""
-    from safetensors.numpy import save_file
+    """How much more memory is resident at its highest while a run is saved and loaded, as shares of what is in the file."""
+    from safetensors.numpy import load_file, save_file
 
     update, weights = run(resnet50())
-    small, few = run([(3, 3)])
-    small.save(folder / "small.safetensors", weights=few)  # what is imported and compiled at first is no memory of the state
-    small.load(folder / "small.safetensors")
+    arrays = arrays_of(update, weights)
+    size = sum(array.nbytes for array in arrays.values())
     path = folder / "peak.safetensors"
-    state = sum(known.nbytes for known in update.slots.values())
-    saved = state + sum(weight.nbytes for weight in weights.values())
+    update.save(path, weights=weights)  # what is imported at first is no memory of the state
     again = up.get_updater(up.Adam(1e-3), backend="numpy")
-    if what.startswith("load"):
-        update.save(path)
-        saved = state
-    calls: dict[str, Callable[[], Any]] = {
-        "save": lambda: update.save(path, weights=weights),
-        "save, wait=False": lambda: (update.save(path, weights=weights, wait=False), update.finish_saving()),
-        "save_file": lambda: save_file(arrays_of(update, weights), path),
-        "load, new slots": lambda: again.load(path),
+
+    def in_background() -> None:
+        update.save(path, weights=weights, wait=False)
+        update.finish_saving()
+
+    calls: dict[str, tuple[Callable[[], Any], float | None]] = {
+        "updaters, save": (partial(update.save, path, weights=weights), 0.05),
+        "updaters, save(wait=False)": (in_background, None),
+        "safetensors, save_file": (partial(save_file, arrays, path), None),
+        "updaters, load in mid-run": (partial(update.load, path, weights=weights), None),
+        "updaters, load": (partial(again.load, path, weights=weights), None),
+        "safetensors, load_file": (partial(load_file, path), None),
     }
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    calls[what]()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / saved
+    rows, verdicts, raw = [["peer", "extra memory", "goal", "met?"]], [], {}
+    for what, (call, goal) in calls.items():
+        if what == "updaters, load in mid-run":
+            update.save(path, weights=weights)
+        if (growth := resident_growth(call)) is None:
+            return Result("memory", "", "Nothing here says how much memory is resident.", [], {})
+        raw[what] = growth / size
+        verdict = None if goal is None else Verdict(Goal(what, goal), growth / size)
+        verdicts += [] if verdict is None else [verdict]
+        rows.append([what, f"{growth / size:.1%}", *(("", "") if verdict is None else (str(verdict.goal), verdict.met))])
+    note = "By VmHWM. Pages of the file that are read where they lie count too, which the system takes back when it needs them."
+    return Result(f"memory: ResNet-50's weights and slots, {size / 1e6:.0f} MB", aligned(rows), note, verdicts, raw)
 
 
 CASES: dict[str, Callable[[Path, Options], Result]] = {
@@ -130,13 +125,9 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=CASES, metavar="NAME", help=f"{', '.join(CASES)}; may be repeated")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where files are written (a temporary folder unless given)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement there")
-    parser.add_argument("--peak", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
-        if arguments.peak:
-            print(peak(arguments.peak, folder))
-            return
         options = Options(arguments.rounds or (5 if arguments.quick else 20), 0)
         on = machine()
         print(RULE)
