@@ -64,7 +64,7 @@ class InMemory:
         """The array as files have it, on the host."""
         array = self._array if isinstance(self._array, np.ndarray) else self._array.get(order="A")
         if array.dtype.kind == "c":
-            return np.ascontiguousarray(array)[..., np.newaxis].view(real_dtype(array.dtype))
+            return np.require(array, requirements="C")[..., np.newaxis].view(real_dtype(array.dtype))
         return array
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -113,6 +114,9 @@ class Restored:
 
     def write(self, weights: Weights, state: OptimizationState) -> None:
         """Change the arrays, what is kept, and the clock."""
+        for known in weights.known.values():
+            if known.gathered:
+                known.empty()
         for array, values in self.fills:
             _fill(array, values)
         for known, taken in self.counted:
@@ -166,18 +170,17 @@ def restore(
         kept_scale = dict(loss_scale)
     elif kept_scale:
         number(kept_scale["scale"], "the loss scale in the file", POSITIVE)
+        if not policy.moves:  # it is what its field says
+            kept_scale = wanted
 
-    chosen: dict[Index, tuple[Kept, list[str]]] = {}
-    for index, kept in contents.kept.items():
-        names, unlike = _fitting(index, kept, weights)
-        found += unlike
-        if names is not None:
-            chosen[index] = kept, names
+    chosen, unlike_slots = _chosen(contents, weights)
+    found += unlike_slots
     lacking = [index for index in weights.known if index not in contents.kept]
     found += [Difference(f"weight {index!r}", "nothing", "slots") for index in lacking]
-    calls = contents.calls if contents.calls < policy.accumulate else 0
-    if calls != contents.calls:
-        found.append(Difference("calls that wait for others", str(contents.calls), f"less than accumulate={policy.accumulate}"))
+    gathers = _gathers(contents, chosen, weights)
+    if not gathers:
+        found.append("accumulated gradients: none is taken, neither of the file's nor those here, unless all can be")
+        chosen = {index: (kept, [name for name in names if name != "accumulated"]) for index, (kept, names) in chosen.items()}
 
     theirs = {} if contents.weights is None else contents.weights
     given = {} if arrays is None else arrays
@@ -200,7 +203,8 @@ def restore(
 
     new, counted = [], []
     for index, (kept, names) in chosen.items():
-        taken = _taken(kept, names, policy.accumulate)
+        slots = {name: _array(kept.dtypes[name], kept.slots[name]) for name in names}
+        taken = Taken(kept, slots, kept.gathered if "accumulated" in slots else 0)
         known = weights.known.get(index)
         if known is None or known.waiting:
             new.append(taken.apart(index))
@@ -216,7 +220,7 @@ def restore(
         source, True, tuple(chosen), tuple(known.index for known in new), tuple(filled), tuple(left),
         tuple(unchecked(here, "optimizer")), clock, contents.versions, contents.extra,
     )  # fmt: skip
-    return Restored(new, fills, counted, clock, kept_scale, calls, contents.met, report)
+    return Restored(new, fills, counted, clock, kept_scale, contents.calls if gathers else 0, contents.met, report)
 
 
 def _clock(data: Mapping[str, Any]) -> OptimizationState:
@@ -225,6 +229,34 @@ def _clock(data: Mapping[str, Any]) -> OptimizationState:
         return OptimizationState(**data)
     except (TypeError, ValueError) as error:
         raise ValueError(f"clock must be the counters of an OptimizationState: {error}") from None
+
+
+def _chosen(contents: Contents, weights: Weights) -> tuple[dict[Index, tuple[Kept, list[str]]], list[Difference | str]]:
+    """What is taken for each weight, with the names of its slots, and what does not fit."""
+    chosen: dict[Index, tuple[Kept, list[str]]] = {}
+    found: list[Difference | str] = []
+    met = dict(weights.choice.matches)
+    try:
+        for index, kept in contents.kept.items():
+            names, unlike = _fitting(index, kept, weights)
+            found += unlike
+            if names is not None:
+                chosen[index] = kept, names
+    finally:
+        weights.choice.matches = met  # to ask for a weight's rule is not to meet the weight
+    return chosen, found
+
+
+def _gathers(contents: Contents, chosen: Mapping[Index, tuple[Kept, list[str]]], weights: Weights) -> bool:
+    """Whether all accumulated gradients of the file can be taken, and would stand beside none of those here: a step needs all."""
+    most = weights.choice.policy.accumulate
+    fit = all(
+        index in chosen and "accumulated" in chosen[index][1] and kept.gathered < most
+        for index, kept in contents.kept.items()
+        if kept.gathered
+    )
+    alone = not any(known.gathered for index, known in weights.known.items() if index not in chosen)
+    return contents.calls < most and fit and alone
 
 
 def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | None, list[Difference | str]]:
@@ -241,11 +273,12 @@ def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | No
         rule = weights.rule_for(index, kept.shape, dtype)
     except (TypeError, ValueError) as error:
         return None, [f"{where}: {error}"]
+    kept_by_frozen = [name for name in kept.slots if name != "accumulated" or not kept.gathered]  # or it would wait for ever
     if isinstance(rule, Frozen) and known is None:
-        return list(kept.slots), []
+        return kept_by_frozen, []
     if isinstance(rule, Frozen):
         assert known is not None
-        expected = {name: (array.shape, array.dtype) for name, array in known.arrays.items()}
+        expected = {name: (array.shape, array.dtype) for name, array in known.arrays.items() if name in kept_by_frozen}
         scalars, own = {*known.scalars}, {*expected}
     else:
         expected = weights.expected(rule, kept.shape, dtype)
@@ -289,14 +322,6 @@ def _array(dtype: str, source: Source) -> Array:
     return np.ascontiguousarray(array).view(f"<c{2 * array.itemsize}")[..., 0] if "complex" in dtype else array
 
 
-def _taken(kept: Kept, names: list[str], accumulate: int) -> Taken:
-    slots = {name: _array(kept.dtypes[name], kept.slots[name]) for name in names}
-    gathers = "accumulated" in slots and kept.gathered < accumulate
-    if "accumulated" in slots and not gathers:
-        slots["accumulated"] = np.zeros_like(slots["accumulated"])
-    return Taken(kept, slots, kept.gathered if gathers else 0)
-
-
 def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool) -> list[Difference | str]:
     """Have schedules remember what those of the file did; all of them, or, where all must, none."""
     found: list[Difference | str] = [
@@ -310,15 +335,15 @@ def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool) -> li
     ]
     if strict and found:
         raise ValueError("; ".join(map(str, found)))
-    before = {place: one.state_dict() for place, one in here.items() if place in there}
+    before = {place: copy.deepcopy(one.state_dict()) for place, one in here.items() if place in there}
     for place in before:
         try:
             here[place].load_state_dict(there[place])
         except Exception as error:
+            for moved in before if strict else [place]:
+                with suppress(Exception):
+                    here[moved].load_state_dict(before[moved])
             if strict:
-                for earlier, numbers in before.items():
-                    with suppress(Exception):
-                        here[earlier].load_state_dict(numbers)
-                raise
+                raise ValueError(f"{place}: {error}") from error
             found.append(f"{place}: {error}")
     return found
