@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -84,8 +84,13 @@ class Difference:
         return f"{self.where}: {self.there} in the file, {self.here} here"
 
 
-def differences(there: Any, here: Any, path: str = "optimizer") -> Iterator[Difference]:
-    """Where two descriptions differ. A field that is not there counts as its default, since it may be newer than the file."""
+def differences(there: Any, here: Any, apart: Collection[str] = (), path: str = "optimizer") -> Iterator[Difference]:
+    """Where two descriptions differ, but for places that are seen to apart.
+
+    A field that is not there counts as its default, since it may be newer than the file.
+    """
+    if path in apart:
+        return
     if isinstance(there, Mapping) and isinstance(here, Mapping):
         heads = [{head: data[head] for head in HEADS if head in data} for data in (there, here)]
         if heads[0] != heads[1]:
@@ -94,12 +99,12 @@ def differences(there: Any, here: Any, path: str = "optimizer") -> Iterator[Diff
         defaults = _defaults(here)
         for name in [*here, *(name for name in there if name not in here)]:
             if name in there or name not in defaults:
-                yield from differences(there.get(name, _ABSENT), here.get(name, _ABSENT), f"{path}.{name}")
+                yield from differences(there.get(name, _ABSENT), here.get(name, _ABSENT), apart, f"{path}.{name}")
             else:
-                yield from differences(defaults[name], here[name], f"{path}.{name}")
+                yield from differences(defaults[name], here[name], apart, f"{path}.{name}")
     elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
         for i, (one, other) in enumerate(zip(there, here, strict=True)):
-            yield from differences(one, other, f"{path}[{i}]")
+            yield from differences(one, other, apart, f"{path}[{i}]")
     elif isinstance(there, bool) is not isinstance(here, bool) or there != here:
         yield Difference(path, _short(there), _short(here))
 

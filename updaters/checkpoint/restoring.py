@@ -156,7 +156,9 @@ def restore(
     """
     optimizer, policy = weights.choice.optimizer, weights.choice.policy
     here = described(optimizer)
-    found: list[Difference | str] = list(differences(contents.optimizer, here))
+    moves = dict(moving(optimizer))
+    of_those = {f"{place}.{name}" for place, one in moves.items() for name in one.state_dict()}
+    found: list[Difference | str] = list(differences(contents.optimizer, here, of_those))
 
     clock = _clock(contents.clock)
     if clock.batch_size != state.batch_size:
@@ -211,7 +213,7 @@ def restore(
         else:
             counted.append((known, taken))
             fills += [(known._arrays[name], values) for name, values in taken.slots.items()]
-    found += _move(contents.moving, dict(moving(optimizer)), strict)
+    found += _move(contents.moving, moves, strict)
 
     left = [*map(str, found), *(f"weight {index!r}: nothing of it" for index in contents.kept if index not in chosen)]
     if theirs and arrays is None:
