@@ -7,6 +7,7 @@ once. They are read by that library.
 from __future__ import annotations
 
 import errno
+import filecmp
 import itertools
 import json
 import os
@@ -80,7 +81,7 @@ def write(path: Path, arrays: Mapping[str, Array], text: str, keep: int = 1) -> 
             if sys.platform == "win32":
                 file.close()
             os.replace(partial, path)
-            outcome = "it is saved, but older files are not removed"
+            outcome = "it is saved, but older files may be left"
         _drop_beyond(path, keep)
         _sync_folder(path)
     except OSError as error:
@@ -148,6 +149,7 @@ def _partial(path: Path) -> Iterator[tuple[Path, BufferedWriter]]:
         if file is None:
             partial = path.with_name(f".{path.name}.{os.urandom(8).hex()}.partial")
             file = _created(partial)
+        file.truncate(0)
         if sys.platform != "win32":
             with suppress(OSError):  # there is none before, or the drive has no permissions
                 os.fchmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode) | stat.S_IRUSR | stat.S_IWUSR)
@@ -168,7 +170,7 @@ def _created(partial: Path) -> BufferedWriter:
 
 
 def _locked(partial: Path) -> BufferedWriter | None:
-    """The file, empty, and locked until it is closed, so that of several processes that write it each waits for the other.
+    """The file, locked until it is closed, so that of several processes that write it each waits for the other.
 
     None where there are no locks, as on some network drives.
     """
@@ -184,7 +186,6 @@ def _locked(partial: Path) -> BufferedWriter | None:
             return None
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), os.stat(partial)):  # or another has put it in its place meanwhile
-                file.truncate(0)
                 return file
         file.close()
         _writing.pop((partial, get_ident()), None)
@@ -218,7 +219,7 @@ def _number(path: Path, keep: int) -> None:
     is lost to a kill.
     """
     first = numbered(path, 1)
-    if keep == 1 or not path.exists() or (first.exists() and first.samefile(path)):  # a save that was killed has got as far
+    if keep == 1 or not path.exists() or _is_same(path, first):  # a save that was killed has got as far
         return
     free = next(number for number in itertools.count(1) if not numbered(path, number).exists())
     for number in range(free, 1, -1):
@@ -232,17 +233,27 @@ def _number(path: Path, keep: int) -> None:
             os.fsync(file.fileno())
             if sys.platform == "win32":
                 file.close()
+            status = os.stat(path)
+            os.utime(partial, ns=(status.st_atime_ns, status.st_mtime_ns))
             os.replace(partial, first)
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether two files are one, or one is a copy of the other."""
+    try:
+        mine, its = os.stat(path), os.stat(other)
+    except FileNotFoundError:
+        return False
+    times = mine.st_mtime_ns == its.st_mtime_ns
+    return os.path.samestat(mine, its) or (times and filecmp.cmp(path, other, shallow=False))
 
 
 def _drop_beyond(path: Path, keep: int) -> None:
     """Remove files that are older than what is kept."""
     if keep > 1:
-        for number in itertools.count(keep):
-            try:
+        with suppress(FileNotFoundError):
+            for number in itertools.count(keep):
                 os.unlink(numbered(path, number))
-            except FileNotFoundError:
-                return
 
 
 def _sync_folder(path: Path) -> None:
