@@ -25,7 +25,8 @@ RULES = {name: value for name in up.__all__ if inspect.isclass(value := getattr(
 del RULES["Optimizer"]
 
 
-def test_the_readme_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_readme_runs_as_pasted(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     line, schedulers, *others = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     namespace: dict[str, Any] = {}
     exec(line, namespace)
@@ -35,6 +36,7 @@ def test_the_readme_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.endswith("0.45\n")
     for block in others:
         exec(block, {})
+    assert {path.name for path in tmp_path.iterdir()} >= {"run.safetensors", "run.1.safetensors"}
     assert re.search(r"^body.weight +0.004 +1 +", capsys.readouterr().out, re.MULTILINE)
 
 
@@ -180,6 +182,13 @@ def test_the_race_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert [name for name in RULES if not re.search(rf"^{name}\b", done.stdout, re.MULTILINE)] == []
     assert (tmp_path / "race.png").stat().st_size > 0
+
+
+def test_a_run_that_is_killed_goes_on_as_if_nothing_had_happened() -> None:
+    done = run("examples/resume.py", "--show", "--kills=1", "--epochs=4")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("\nAll weights have the same bits\n")
+    assert not done.stderr
 
 
 def run(script: str, *arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:

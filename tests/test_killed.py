@@ -1,11 +1,9 @@
 """Saves that are killed, interrupted or refused by the disk: the old file or the new one is there, whole, and it is said which."""
 
 import errno
-import fcntl
 import linecache
 import os
 import re
-import resource
 import socket
 import subprocess
 import sys
@@ -21,6 +19,9 @@ import updaters as up
 from tests import killed
 from tests.test_threads import PATIENCE, ignore_fork_warning, needs_fork
 from updaters.checkpoint import files
+
+fcntl = pytest.importorskip("fcntl")
+resource = pytest.importorskip("resource")
 
 ROOT = Path(__file__).parent.parent
 PIECES = 3
