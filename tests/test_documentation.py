@@ -36,6 +36,7 @@ def test_the_readme_runs_as_pasted(capsys: pytest.CaptureFixture[str], monkeypat
     assert capsys.readouterr().out.endswith("0.45\n")
     for block in others:
         exec(block, {})
+    assert {path.name for path in tmp_path.iterdir()} >= {"run.safetensors", "run.1.safetensors"}
     assert re.search(r"^body.weight +0.004 +1 +", capsys.readouterr().out, re.MULTILINE)
 
 
@@ -200,6 +201,13 @@ def test_the_race_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert [name for name in RULES if not re.search(rf"^{name}\b", done.stdout, re.MULTILINE)] == []
     assert (tmp_path / "race.png").stat().st_size > 0
+
+
+def test_a_run_that_is_killed_goes_on_as_if_nothing_had_happened() -> None:
+    done = run("examples/resume.py", "--show", "--kills=1", "--epochs=4")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("\nAll weights have the same bits\n")
+    assert not done.stderr
 
 
 def run(script: str, *arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:

@@ -355,7 +355,8 @@ class Updater:
 
     def _look_at_saving(self) -> None:
         """Raise where a file could not be written in the background."""
-        if self._saving is not None and self._saving.done:
+        saving = self._saving  # which another thread may take
+        if saving is not None and saving.done:
             self.finish_saving()
 
     @property

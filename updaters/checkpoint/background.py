@@ -19,9 +19,13 @@ class Background:
     def __init__(self, owner: object, path: Path, write: Callable[[], None]) -> None:
         self.path = path
         self._failed: list[BaseException] = []
-        self._thread = Thread(target=_run, args=(write, self._failed), name=f"saving {path.name}")
-        self._finalizer = weakref.finalize(owner, _tell, self._thread, self._failed)
-        self._thread.start()
+        self._asked = weakref.finalize(owner, _tell, self._failed)
+        self._thread = Thread(target=_run, args=(write, self._failed, self._asked), name=f"saving {path.name}")
+        try:
+            self._thread.start()
+        except BaseException:
+            self._asked.detach()
+            raise
 
     @property
     def done(self) -> bool:
@@ -35,19 +39,31 @@ class Background:
             OSError: it could not be; this is said once.
         """
         self._thread.join()
-        self._finalizer.detach()
-        if self._failed:
-            raise self._failed.pop()
+        self._asked.detach()
+        error = _taken(self._failed)
+        if error is not None:
+            raise error
 
 
-def _run(write: Callable[[], None], failed: list[BaseException]) -> None:
+def _run(write: Callable[[], None], failed: list[BaseException], asked: weakref.finalize[..., object]) -> None:
     try:
         write()
     except BaseException as error:
         failed.append(error)
+    if not asked.alive:
+        _tell(failed)
 
 
-def _tell(thread: Thread, failed: list[BaseException]) -> None:
-    thread.join()
-    for error in failed:
+def _tell(failed: list[BaseException]) -> None:
+    """Print what nobody will ask for. A garbage collection may come here, in any thread: nothing is waited for."""
+    error = _taken(failed)
+    if error is not None:
         sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _taken(failed: list[BaseException]) -> BaseException | None:
+    """The error, for one of several threads that ask."""
+    try:
+        return failed.pop()
+    except IndexError:
+        return None

@@ -6,17 +6,24 @@ once. That library checks what is read, of which nothing is copied but what is t
 
 from __future__ import annotations
 
+import errno
+import filecmp
+import itertools
 import json
 import os
+import shutil
 import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
+from io import BufferedWriter, FileIO
 from math import prod
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from threading import get_ident
 from typing import Any, BinaryIO
+from weakref import WeakValueDictionary
 
 import attrs
 import numpy as np
@@ -100,10 +107,11 @@ def write(path: Path, arrays: Mapping[str, Array], text: str, keep: int = 1) -> 
     """
     order = sorted(arrays, key=lambda name: -_itemsize(arrays[name]))  # so that each lies at a multiple of its own
     header = _header(order, arrays, text)
+    outcome = "nothing is saved, and what was there before is as it was"
     try:
-        if path.is_dir():
-            raise IsADirectoryError(21, "Is a directory", str(path))
-        with _partial(path) as file:
+        if path.exists() and not path.is_file():  # a folder, or a device, whose place a file could take
+            raise FileExistsError(errno.EEXIST, "There is something that is no regular file", str(path))
+        with _partial(path) as (partial, file):
             file.write(header)
             for name in order:
                 for piece in _pieces(arrays[name]):
@@ -113,12 +121,12 @@ def write(path: Path, arrays: Mapping[str, Array], text: str, keep: int = 1) -> 
             _number(path, keep)
             if sys.platform == "win32":
                 file.close()
-            os.replace(_partial_path(path), path)
+            os.replace(partial, path)
+            outcome = "it is saved, but older files may be left"
         _drop_beyond(path, keep)
         _sync_folder(path)
     except OSError as error:
-        said = f"{error.strerror or error}; nothing is saved, and what was there before is as it was"
-        raise type(error)(error.errno, said, str(path)) from error
+        raise type(error)(error.errno, f"{error.strerror or error}; {outcome}", str(path)) from error
 
 
 def _itemsize(array: Array) -> int:
@@ -157,41 +165,82 @@ def _pieces(array: Array) -> Iterator[memoryview]:
         yield piece.reshape(-1).view(np.uint8).data
 
 
-def _partial_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
+_writing: WeakValueDictionary[tuple[Path, int], BufferedWriter] = WeakValueDictionary()
+"""The files that are being written, by path and thread."""
+
+
+def _forget() -> None:
+    """Close, in a process that was forked off, what goes on being written where it came from; or it would stay locked."""
+    for file in list(_writing.values()):
+        file.raw.close()  # not what is on its way, which is the other process's to write
+    _writing.clear()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_forget)
 
 
 @contextmanager
-def _partial(path: Path) -> Iterator[BinaryIO]:
+def _partial(path: Path) -> Iterator[tuple[Path, BufferedWriter]]:
     """The file beside a path that is to take its place; what is left of one that was not finished is written over."""
-    partial = _partial_path(path)
-    file = _locked(partial)
+    partial = path.with_name(f".{path.name}.partial")
+    # The handler of a signal may save where its thread was saving, and would wait for itself.
+    file = None if (partial, get_ident()) in _writing else _locked(partial)
     try:
-        with file:
-            try:
-                yield file
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(partial)
-                raise
-    except BaseException:
-        if sys.platform == "win32":
-            with suppress(OSError):
-                os.unlink(partial)
-        raise
-
-
-def _locked(partial: Path) -> BinaryIO:
-    """The file, empty, and locked until it is closed, so that of several processes that write it each waits for the other."""
-    while True:
-        file = open(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "wb", BUFFERED)  # noqa: SIM115
+        if file is None:
+            partial = path.with_name(f".{path.name}.{os.urandom(8).hex()}.partial")
+            file = _created(partial)
+        file.truncate(0)
         if sys.platform != "win32":
-            with suppress(OSError):  # some network drives have no locks
-                fcntl.flock(file, fcntl.LOCK_EX)
+            with suppress(OSError):  # there is none before, or the drive has no permissions
+                os.fchmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode) | stat.S_IRUSR | stat.S_IWUSR)
+        yield partial, file
+        file.close()
+    except BaseException:
+        if file is not None:
+            _discard(partial, file)
+        raise
+    finally:
+        _writing.pop((partial, get_ident()), None)
+
+
+def _created(partial: Path) -> BufferedWriter:
+    """The file, as it is if it is there."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)  # others may leave links in a folder that all write to
+    file = _writing[partial, get_ident()] = BufferedWriter(FileIO(os.open(partial, flags, 0o666), "wb"), BUFFERED)
+    return file
+
+
+def _locked(partial: Path) -> BufferedWriter | None:
+    """The file, locked until it is closed, so that of several processes that write it each waits for the other.
+
+    None where there are no locks, as on some network drives.
+    """
+    if sys.platform == "win32":
+        return None
+    while True:
+        file = _created(partial)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            _discard(partial, file)
+            _writing.pop((partial, get_ident()), None)
+            return None
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), os.stat(partial)):  # or another has put it in its place meanwhile
-                file.truncate(0)
                 return file
+        file.close()
+        _writing.pop((partial, get_ident()), None)
+
+
+def _discard(partial: Path, file: BufferedWriter) -> None:
+    with suppress(OSError, ValueError):  # closing it may be what failed
+        if sys.platform == "win32":
+            file.close()
+        elif not os.path.samestat(os.fstat(file.fileno()), os.stat(partial)):  # in its place, and another writes the next one
+            return
+        os.unlink(partial)
+    with suppress(OSError):  # a disk that is full is still so
         file.close()
 
 
@@ -206,29 +255,47 @@ def check_keep(keep: object) -> int:
 
 
 def _number(path: Path, keep: int) -> None:
-    """Give older files their numbers; the last one stands under its own name too until it is replaced."""
+    """Give older files their numbers; the last one stands under its own name too until it is replaced.
+
+    The oldest gets a number more than are kept, for which `_drop_beyond` comes when the new one is in its place; so that nothing
+    is lost to a kill.
+    """
     first = numbered(path, 1)
-    if keep == 1 or not path.exists() or (first.exists() and first.samefile(path)):  # a save that was killed has got as far
+    if keep == 1 or not path.exists() or _is_same(path, first):  # a save that was killed has got as far
         return
-    for number in range(keep - 1, 1, -1):
-        with suppress(FileNotFoundError):
-            os.replace(numbered(path, number - 1), numbered(path, number))
-    link = path.with_name(f".{first.name}.partial")
-    link.unlink(missing_ok=True)
+    free = next(number for number in itertools.count(1) if not numbered(path, number).exists())
+    for number in range(free, 1, -1):
+        os.replace(numbered(path, number - 1), numbered(path, number))
     try:
-        os.link(path, link)
+        os.link(path, first)
     except OSError:  # a drive without links
-        link.write_bytes(path.read_bytes())
-    os.replace(link, first)
+        with _partial(first) as (partial, file), open(path, "rb") as old:
+            shutil.copyfileobj(old, file, PIECE)
+            file.flush()
+            os.fsync(file.fileno())
+            if sys.platform == "win32":
+                file.close()
+            status = os.stat(path)
+            os.utime(partial, ns=(status.st_atime_ns, status.st_mtime_ns))
+            os.replace(partial, first)
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether two files are one, or one is a copy of the other."""
+    try:
+        mine, its = os.stat(path), os.stat(other)
+    except FileNotFoundError:
+        return False
+    times = mine.st_mtime_ns == its.st_mtime_ns
+    return os.path.samestat(mine, its) or (times and filecmp.cmp(path, other, shallow=False))
 
 
 def _drop_beyond(path: Path, keep: int) -> None:
-    """Remove files that were kept when more of them were."""
+    """Remove files that are older than what is kept."""
     if keep > 1:
-        number = keep
-        while (old := numbered(path, number)).exists():
-            old.unlink()
-            number += 1
+        with suppress(FileNotFoundError):
+            for number in itertools.count(keep):
+                os.unlink(numbered(path, number))
 
 
 def _sync_folder(path: Path) -> None:

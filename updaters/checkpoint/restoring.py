@@ -39,6 +39,14 @@ class LoadReport:
         clock: the clock as it stood.
         versions: of what it was saved by.
         extra: what was given to `save` as `extra`.
+
+    Example:
+        >>> update = up.get_updater(up.Adam(0.1))
+        >>> update.step([np.ones(2)], [np.ones(2)])
+        >>> up.get_updater(up.Adam(0.2)).load_state_dict(update.state_dict(), strict=False)
+        loaded a state dict: epoch 0, batch 0, iteration 1
+        weights: 0; slots: of 1, of which 1 wait for their weights
+        left: optimizer.lr: 0.1 in the file, 0.2 here
     """
 
     source: str | None
