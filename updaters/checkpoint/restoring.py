@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -248,8 +248,10 @@ def _chosen(contents: Contents, weights: Weights) -> tuple[dict[Index, tuple[Kep
     met = dict(weights.choice.matches)
     try:
         for index, kept in contents.kept.items():
-            names, unlike = _fitting(index, kept, weights)
+            names, scalars, unlike = _fitting(index, kept, weights)
             found += unlike
+            if kept.scalars.keys() > {*scalars}:
+                kept = attrs.evolve(kept, scalars={name: kept.scalars[name] for name in scalars})
             if names is not None:
                 chosen[index] = kept, names
     finally:
@@ -269,8 +271,8 @@ def _gathers(contents: Contents, chosen: Mapping[Index, tuple[Kept, list[str]]],
     return contents.calls < most and fit and alone
 
 
-def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | None, list[Difference | str]]:
-    """Which slots of a weight are taken, if it is taken at all, and what does not fit.
+def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | None, Collection[str], list[Difference | str]]:
+    """Which slots and scalars of a weight are taken, if it is taken at all, and what does not fit.
 
     What the rule itself keeps comes with the count, as a whole or not at all, since one without the other is no state of it.
     """
@@ -278,14 +280,14 @@ def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | No
     dtype = dtype_named(kept.dtype)
     known = weights.known.get(index)
     if known is not None and (known.shape, known.dtype) != (kept.shape, dtype):
-        return None, [Difference(where, _shown(kept.shape, kept.dtype), _shown(known.shape, dtype_name(known.dtype)))]
+        return None, (), [Difference(where, _shown(kept.shape, kept.dtype), _shown(known.shape, dtype_name(known.dtype)))]
     try:
         rule = weights.rule_for(index, kept.shape, dtype)
     except (TypeError, ValueError) as error:
-        return None, [f"{where}: {error}"]
+        return None, (), [f"{where}: {error}"]
     kept_by_frozen = [name for name in kept.slots if name != "accumulated" or not kept.gathered]  # or it would wait for ever
     if isinstance(rule, Frozen) and known is None:
-        return kept_by_frozen, []
+        return kept_by_frozen, kept.scalars, []
     if isinstance(rule, Frozen):
         assert known is not None
         expected = {name: (array.shape, array.dtype) for name, array in known.arrays.items() if name in kept_by_frozen}
@@ -304,7 +306,7 @@ def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | No
         texts = (", ".join(sorted(names)) or "nothing" for names in (kept.scalars, scalars))
         unlike.append(Difference(f"{where}: scalars", *texts))
     fitting = [name for name in wanted if found.get(name) == wanted[name]]
-    return (fitting if own <= {*fitting} and kept.scalars.keys() >= scalars else None), unlike
+    return (fitting if own <= {*fitting} and kept.scalars.keys() >= scalars else None), scalars, unlike
 
 
 def _shape(kept: Kept, name: str) -> tuple[int, ...]:
