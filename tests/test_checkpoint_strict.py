@@ -428,6 +428,13 @@ def test_a_later_format_is_refused(strict: bool) -> None:
     assert again == make()
 
 
+def test_no_policy_is_the_same_as_one_that_does_nothing() -> None:
+    without, within = get_updater(up.Adam(0.1)), get_updater(up.Adam(0.1), accumulate=1)
+    assert without.policy == within.policy
+    assert within.load_state_dict(without.state_dict()).left == ()
+    assert without.load_state_dict(within.state_dict()).left == ()
+
+
 def test_strict_is_true_or_false() -> None:
     with pytest.raises(TypeError, match="strict must be True or False, got 1"):
         make().load_state_dict(saved()[0].state_dict(), strict=1)  # type: ignore[arg-type]

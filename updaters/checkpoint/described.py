@@ -11,6 +11,7 @@ import numpy as np
 
 from updaters.config import SETTINGS, VERSION, check_depth, fields_of, has_fields, kind_named, written, written_fields
 from updaters.optimizers import Optimizer
+from updaters.policy import Policy
 
 UNREGISTERED = "unregistered"
 HEADS = ("type", "function", UNREGISTERED)
@@ -18,7 +19,8 @@ HEADS = ("type", "function", UNREGISTERED)
 
 def described(optimizer: Optimizer) -> dict[str, Any]:
     """What `to_config` says of an optimizer; where that would refuse, a class is its name and its fields, and all else a name."""
-    data: dict[str, Any] = written(optimizer, "optimizer", 0, _unregistered)
+    whole = attrs.evolve(optimizer, policy=optimizer.policy or Policy())  # none is the same as one that does nothing
+    data: dict[str, Any] = written(whole, "optimizer", 0, _unregistered)
     return {"version": VERSION, **data}
 
 
