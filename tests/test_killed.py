@@ -372,6 +372,28 @@ def test_a_path_that_cannot_be_written_is_named_and_all_stays_as_it_was(path, re
         path.parent.chmod(0o700)
 
 
+def test_what_is_left_of_a_longer_file_is_written_over(path):
+    path.with_name(f".{path.name}.partial").write_bytes(bytes(100_000))
+    write(path, 1)
+    assert kept(path) == {path.name: 1}
+    assert names(path.parent) == {path.name}
+
+
+def test_a_save_that_is_interrupted_once_it_is_in_place_leaves_alone_what_another_process_has_begun(path, monkeypatch):
+    replace, partial = os.replace, path.with_name(f".{path.name}.partial")
+
+    def interrupted(*names):
+        replace(*names)
+        partial.write_bytes(b"begun")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(path, 1)
+    assert kept(path) == {path.name: 1}
+    assert partial.read_bytes() == b"begun"
+
+
 def test_an_older_file_that_cannot_be_removed_is_named_once_the_new_one_is_saved(path):
     begin(path, keep=2)
     path.with_name("run.2.safetensors").mkdir()
@@ -434,6 +456,14 @@ def test_an_error_in_the_background_comes_at_the_next_call_and_once(path, name, 
     update.finish_saving()
     del update, error
     assert capsys.readouterr().err == ""
+
+
+def test_an_error_in_the_background_is_said_to_one_of_two_who_wait(path):
+    update, _, _ = failed_save(path)
+    saving = update._saving
+    with pytest.raises(FileNotFoundError):
+        update.finish_saving()
+    saving.finish()
 
 
 def test_an_error_in_the_background_is_printed_once_its_updater_is_gone(path, capsys):

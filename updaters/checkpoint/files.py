@@ -237,9 +237,9 @@ def _discard(partial: Path, file: BufferedWriter) -> None:
     with suppress(OSError, ValueError):  # closing it may be what failed
         if sys.platform == "win32":
             file.close()
-        elif not os.path.samestat(os.fstat(file.fileno()), os.stat(partial)):  # in its place, and another writes the next one
-            return
-        os.unlink(partial)
+        # Or it is in its place already, and another process writes the next one.
+        if sys.platform == "win32" or os.path.samestat(os.fstat(file.fileno()), os.stat(partial)):
+            os.unlink(partial)
     with suppress(OSError):  # a disk that is full is still so
         file.close()
 
