@@ -295,11 +295,11 @@ class Updater:
         target = files.check_path(path)
         if _flag(missing_ok, "missing_ok") and not target.exists():
             return LoadReport(os.fspath(path), found=False, clock=attrs.evolve(self._state))
-        with files.opened(target) as (text, arrays):
+        with files.opened(target) as file:
             try:
-                contents = Contents.from_text(text, arrays)
+                contents = Contents.from_text(file.text, file.count, file.arrays)
             except (ValueError, RecursionError) as error:
-                raise ValueError(f"{path}: {error}") from None
+                raise ValueError(f"{path}: {error!s:.500}") from None
             return self._take(self._restored(contents, given, strict, os.fspath(path)))
 
     def state_dict(self) -> dict[str, Any]:
@@ -314,7 +314,11 @@ class Updater:
         """
         self.finish_saving()
         self._check_loops()
-        return self._take(self._restored(Contents.from_dict(state_dict), None, strict, None))
+        try:
+            contents = Contents.from_dict(state_dict)
+        except RecursionError:
+            raise ValueError("the state dict is nested too deep") from None
+        return self._take(self._restored(contents, None, strict, None))
 
     def _contents(self, weights: Mapping[Index, Array] | None, extra: Any) -> Contents:
         return Contents(

@@ -1,17 +1,20 @@
 """A file of named arrays and a text, in the safetensors format: written as a whole or not at all, and read with suspicion.
 
 Files are written here, a piece of an array at a time, since the safetensors library wants all arrays in the host's memory at
-once. They are read by that library.
+once. They are read by that library; but not before the header is known to be one of ours, with no more arrays than its text
+speaks of, since the library takes gigabytes and a minute for a header that names millions of them.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -220,37 +223,86 @@ class Stored:
         return self._file.get_tensor(self._name)
 
 
+@attrs.define
+class Opened:
+    """A file of ours.
+
+    Attributes:
+        text: the text in its header.
+        count: how many arrays the header names.
+    """
+
+    text: str
+    count: int
+    _path: Path
+    _file: BinaryIO
+    _open: ExitStack
+
+    def arrays(self) -> dict[str, Stored]:
+        """The arrays, which are read when they are asked for, until the file is closed.
+
+        Raises:
+            ValueError: they are not where the header says, or another file has taken the place of this one.
+        """
+        from safetensors import safe_open
+
+        file = self._open.enter_context(safe_open(os.fspath(self._path), framework="numpy"))
+        if not os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path)):
+            raise ValueError("another file was saved in its place while it was being read")
+        arrays = {}
+        for name in file.keys():  # noqa: SIM118
+            part = file.get_slice(name)
+            arrays[name] = Stored(part.get_dtype(), tuple(part.get_shape()), name, file)
+        return arrays
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[str, dict[str, Stored]]]:
-    """The text and the arrays of a file, which are read when they are asked for.
+def opened(path: Path) -> Iterator[Opened]:
+    """A file, whose header has been looked at.
 
     Raises:
         FileNotFoundError, OSError: there is no file, or it cannot be read.
-        ValueError: it is damaged, or it is none of ours.
+        ValueError: it is damaged, or it is none of ours; also where that comes out within the block.
     """
-    _check_header(path)
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(os.fspath(path), framework="numpy") as file:
-            text = (file.metadata() or {}).get(KEY)
-            if text is None:
-                raise ValueError(f"{path}: no updater has saved this file")
-            arrays = {}
-            for name in file.keys():  # noqa: SIM118
-                part = file.get_slice(name)
-                arrays[name] = Stored(part.get_dtype(), tuple(part.get_shape()), name, file)
-            yield text, arrays
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from error
-
-
-def _check_header(path: Path) -> None:
-    """Raise where a header says that it is longer than its file."""
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for somebody to write to it
+    if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for somebody to write to it
         raise ValueError(f"{path} is no regular file")
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if status.st_size < 8 or length > min(status.st_size - 8, LONGEST):
-            raise ValueError(f"{path} is damaged, or no safetensors file: a header of {length} bytes in {status.st_size}")
+    with open(path, "rb") as file, ExitStack() as stack:
+        text, count = _read_header(file, path)
+        from safetensors import SafetensorError
+
+        try:
+            yield Opened(text, count, path, file, stack)
+        except SafetensorError as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+
+
+_START = f'{{"__metadata__":{{"{KEY}":"'
+_ENTRY = re.compile(
+    r',"(?:[^"\\]|\\.)*+":\{"dtype":"\w++","shape":\[[\d,]*+\],"data_offsets":\[\d++,\d++\]\}', re.ASCII | re.DOTALL
+)
+_END = re.compile(r"\} *+\Z")
+
+
+def _read_header(file: BufferedReader, path: Path) -> tuple[str, int]:
+    """The text in a header and the number of its arrays, if it is written as it is here; nothing else of it is kept."""
+    size, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
+    if size < 8 or length > min(size - 8, LONGEST):
+        raise ValueError(f"{path} is damaged, or no safetensors file: a header of {length} bytes in {size}")
+    if file.peek(1)[:1] != b"{":
+        raise ValueError(f"{path} is damaged, or no safetensors file: no header of JSON")
+    header = file.read(length).decode("latin-1")
+    if not header.startswith(_START):
+        raise ValueError(f"{path}: no updater has saved this file")
+    try:
+        text, place = json.JSONDecoder().raw_decode(header, len(_START) - 1)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error!s:.60}") from None
+    count = 0
+    if header.startswith("}", place):
+        place += 1
+        while found := _ENTRY.match(header, place):
+            place = found.end()
+            count += 1
+    if not (header.isascii() and _END.match(header, place)):
+        raise ValueError(f"{path} is damaged: no header as updaters write it, at its byte {place}")
+    return text, count

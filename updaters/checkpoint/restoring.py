@@ -11,7 +11,7 @@ import numpy as np
 
 from updaters.arrays import Array, DType, device
 from updaters.backends import load
-from updaters.checkpoint.contents import Contents, Kept, Source, clock_of, dtype_name, dtype_named
+from updaters.checkpoint.contents import Contents, Kept, Source, clock_from, clock_of, dtype_name, dtype_named
 from updaters.checkpoint.described import Difference, described, differences, moving, unchecked
 from updaters.checks import POSITIVE, number
 from updaters.policy import Frozen
@@ -140,11 +140,29 @@ def restore(
     Raises:
         TypeError, ValueError: weights are not what they may be; or something does not fit, and all is to.
     """
+    met = set(weights.choice.matches)
+    try:
+        return _restore(contents, weights, state, loss_scale, arrays, strict, source)
+    except BaseException:
+        for index in [index for index in weights.choice.matches if index not in met]:
+            del weights.choice.matches[index]
+        raise
+
+
+def _restore(
+    contents: Contents,
+    weights: Weights,
+    state: OptimizationState,
+    loss_scale: Mapping[str, float],
+    arrays: Mapping[Index, Array] | None,
+    strict: bool,
+    source: str | None,
+) -> Restored:
     optimizer, policy = weights.choice.optimizer, weights.choice.policy
     here = described(optimizer)
     found: list[Difference | str] = list(differences(contents.optimizer, here))
 
-    clock = _clock(contents.clock)
+    clock = clock_from(contents.clock)
     if clock.batch_size != state.batch_size:
         found.append(Difference("clock.batch_size", str(clock.batch_size), str(state.batch_size)))
         clock.batch_size = state.batch_size
@@ -163,6 +181,9 @@ def restore(
         found += unlike
         if names is not None:
             chosen[index] = kept, names
+        if kept.gathered and (kept.gathered >= policy.accumulate or "accumulated" not in kept.slots):
+            most = f"less than accumulate={policy.accumulate}, in a slot"
+            found.append(Difference(f"weight {index!r}: accumulated gradients", str(kept.gathered), most))
     lacking = [index for index in weights.known if index not in contents.kept]
     found += [Difference(f"weight {index!r}", "nothing", "slots") for index in lacking]
     calls = contents.calls if contents.calls < policy.accumulate else 0
@@ -183,16 +204,15 @@ def restore(
     name = source or "the state dict"
     if strict and found:
         more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        said = "; ".join(map(str, found[:SHOWN]))
+        said = "; ".join(f"{one!s:.500}" for one in found[:SHOWN])
         raise ValueError(f"{name} is not of this updater: {said}{more}. strict=False takes what fits")
 
     taken = {index: _read(kept, names, policy.accumulate) for index, (kept, names) in chosen.items()}
     read = [(array, _array(dtype, one, "C")) for array, (dtype, one) in fills]
-    found += _move(contents.moving, dict(moving(optimizer)), strict)
-
     new = [_waiting(index, one) for index, one in taken.items() if index not in weights.known]
     counted = [(weights.known[index], one) for index, one in taken.items() if index in weights.known]
     read += [(known._arrays[slot], values) for known, one in counted for slot, values in one.slots.items()]
+    found += _move(contents.moving, dict(moving(optimizer)), strict)  # which nothing can fail after
     left = list(map(str, found))
     if theirs and arrays is None:
         left.append(f"{len(theirs)} weights, which were not asked for; load(..., weights=weights) takes them")
@@ -202,14 +222,6 @@ def restore(
         tuple(left), tuple(unchecked(here, "optimizer")), clock, contents.versions, contents.extra,
     )  # fmt: skip
     return Restored(new, read, counted, clock, kept_scale, calls, contents.met, report)
-
-
-def _clock(data: Mapping[str, Any]) -> OptimizationState:
-    """A clock from its counters; those that are newer than the file are as they begin."""
-    try:
-        return OptimizationState(**data)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"clock must be the counters of an OptimizationState: {error}") from None
 
 
 def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | None, list[Difference | str]]:
@@ -227,8 +239,13 @@ def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | No
     except (TypeError, ValueError) as error:
         return None, [f"{where}: {error}"]
     if isinstance(rule, Frozen):
-        return list(kept.slots), []
-    expected = weights.expected(rule, kept.shape, dtype)
+        if known is None:
+            return list(kept.slots), []
+        expected = {name: (array.shape, array.dtype) for name, array in known.arrays.items()}
+        own, scalars = {*expected}, {*known.scalars}
+    else:
+        expected = weights.expected(rule, kept.shape, dtype)
+        own, scalars = {*rule.own.slots, *rule.own.numbers}, {*rule.scalars}
     found = {name: (_shape(kept, name), kept.dtypes[name]) for name in kept.slots}
     unlike: list[Difference | str] = []
     for name in (*expected, *(name for name in found if name not in expected)):
@@ -236,12 +253,11 @@ def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | No
         if there != (None if here is None else (here[0], here[1].name)):
             texts = ("nothing" if one is None else _shown(one[0], str(one[1])) for one in (there, here))
             unlike.append(Difference(f"{where}: slot {name!r}", *texts))
-    if kept.scalars.keys() != {*rule.scalars}:
-        texts = (", ".join(names) or "nothing" for names in (kept.scalars, rule.scalars))
+    if kept.scalars.keys() != scalars:
+        texts = (", ".join(sorted(names)) or "nothing" for names in (kept.scalars, scalars))
         unlike.append(Difference(f"{where}: scalars", *texts))
     fitting = [name for name in expected if found.get(name) == (expected[name][0], expected[name][1].name)]
-    own = {*rule.own.slots, *rule.own.numbers}
-    whole = own <= {*fitting} and kept.scalars.keys() >= {*rule.scalars}
+    whole = own <= {*fitting} and kept.scalars.keys() >= scalars
     return (fitting if whole else None), unlike
 
 
