@@ -251,11 +251,11 @@ class Contents:
             index = check_index(name)
             records.append({**_mapping({"kept": one}, "kept", f"weight {index!r}"), "index": _listed(index)})
             for name, array in _mapping({"slots": records[-1].pop("slots", None)}, "slots", f"weight {index!r}").items():
-                if library(array) is None:
+                if library(array) is None or isinstance(array, (np.ma.MaskedArray, np.matrix)):
                     raise TypeError(
                         f"slot {name!r} of weight {index!r} must be a NumPy or CuPy array, got {type(array).__name__}"
                     )
-                arrays[slot_name(index, name)] = InMemory(np.asarray(array) if isinstance(array, np.ndarray) else array)
+                arrays[slot_name(index, name)] = InMemory(array)
         return cls.from_data({**values, "kept": records}, arrays)
 
     @classmethod
@@ -347,6 +347,7 @@ def text_of(index: Index) -> str:
     return json.dumps(_listed(index))
 
 
+_PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")
 _LIKE_JSON = re.compile(r'["\[]|-?[0-9]+\Z|(?s:.*)[\ud800-\udfff]')
 
 
@@ -409,6 +410,8 @@ def _as_list(index: Index, depth: int) -> Any:
         if depth == DEEPEST:
             raise OverflowError(f"it is nested more than {DEEPEST} deep")
         return [_as_list(part, depth + 1) for part in index]
+    if isinstance(index, str) and _PAIR.search(index):
+        raise OverflowError("it has two surrogates in a row, which JSON takes for one character")
     if isinstance(index, int) and index.bit_length() > BITS:
         raise OverflowError(f"it has an integer of {index.bit_length()} bits, {hex(index)[:40]}..., and {BITS} are the most")
     return index
@@ -436,8 +439,12 @@ def to_data(value: Any, path: str, depth: int = 0) -> Any:
     """Data as JSON can hold it: NumPy's numbers as Python's own, and infinite ones by their names."""
     if depth > DEEPEST:
         raise ValueError(f"{path:.60}... is nested more than {DEEPEST} deep")
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        if _PAIR.search(value):
+            raise ValueError(f"{path} has two surrogates in a row, which JSON takes for one character: {value!r:.60}")
+        return str.__str__(value)
     if isinstance(value, (int, np.integer, np.bool_)):
         return bool(value) if isinstance(value, np.bool_) else int(value)
     if isinstance(value, (float, np.floating)):
@@ -455,7 +462,7 @@ def to_data(value: Any, path: str, depth: int = 0) -> Any:
 
 def from_data(data: Any, path: str, depth: int = 0) -> Any:
     """What `to_data` was given, with lists for tuples."""
-    if depth > 2 * DEEPEST:  # a mapping may take two levels
+    if depth > DEEPEST:
         raise ValueError(f"{path:.60}... is nested more than {DEEPEST} deep")
     if isinstance(data, Mapping):
         if data.keys() == {"float"}:
@@ -493,7 +500,7 @@ def check_values(text: str, arrays: int) -> None:
         raise ValueError(f"the text speaks of {named} arrays at most, and there are {arrays}")
     values, most = sum(map(text.count, ",[{")), MOST_VALUES + VALUES_OF_EACH * (arrays + weights)
     if values > most or text.count("{") > most // 4:  # mappings take most
-        raise ValueError(f"a file with {weights} weights has at most {most} values, a quarter of them mappings; this one has more")
+        raise ValueError(f"a file with {weights} weights has at most {most} values, a quarter of them mappings; here are more")
 
 
 def parsed(text: str, arrays: int) -> Any:

@@ -286,7 +286,7 @@ _END = re.compile(r"\} *+\Z")
 def _read_header(file: BufferedReader, path: Path) -> tuple[str, int]:
     """The text in a header and the number of its arrays, if it is written as it is here; nothing else of it is kept."""
     size, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
-    if size < 8 or length > min(size - 8, LONGEST):
+    if size < 8 or not 0 < length <= min(size - 8, LONGEST):
         raise ValueError(f"{path} is damaged, or no safetensors file: a header of {length} bytes in {size}")
     if file.peek(1)[:1] != b"{":
         raise ValueError(f"{path} is damaged, or no safetensors file: no header of JSON")

@@ -167,13 +167,14 @@ def _restore(
         found.append(Difference("clock.batch_size", str(clock.batch_size), str(state.batch_size)))
         clock.batch_size = state.batch_size
 
+    name = source or "the state dict"
     wanted = {} if policy.loss_scale is None else policy.loss_scale.initial()
     kept_scale = dict(contents.loss_scale)
     if kept_scale.keys() != wanted.keys():
         found.append(Difference("loss_scale", f"{', '.join(kept_scale) or 'nothing'}", f"{', '.join(wanted) or 'nothing'}"))
         kept_scale = dict(loss_scale)
     elif kept_scale:
-        number(kept_scale["scale"], "the loss scale in the file", POSITIVE)
+        number(kept_scale["scale"], f"{name}: the loss scale", POSITIVE)
 
     chosen: dict[Index, tuple[Kept, list[str]]] = {}
     for index, kept in contents.kept.items():
@@ -201,18 +202,15 @@ def _restore(
                 found.append(unlike_weight)
         found += [Difference(f"weight {index!r}", "a weight", "none given") for index in theirs if index not in arrays]
 
-    name = source or "the state dict"
     if strict and found:
-        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        said = "; ".join(f"{one!s:.500}" for one in found[:SHOWN])
-        raise ValueError(f"{name} is not of this updater: {said}{more}. strict=False takes what fits")
+        raise ValueError(f"{name} is not of this updater: {_listed(found)}. strict=False takes what fits")
 
     taken = {index: _read(kept, names, policy.accumulate) for index, (kept, names) in chosen.items()}
     read = [(array, _array(dtype, one, "C")) for array, (dtype, one) in fills]
     new = [_waiting(index, one) for index, one in taken.items() if index not in weights.known]
     counted = [(weights.known[index], one) for index, one in taken.items() if index in weights.known]
     read += [(known._arrays[slot], values) for known, one in counted for slot, values in one.slots.items()]
-    found += _move(contents.moving, dict(moving(optimizer)), strict)  # which nothing can fail after
+    found += _move(contents.moving, dict(moving(optimizer)), strict, name)  # after which nothing can fail
     left = list(map(str, found))
     if theirs and arrays is None:
         left.append(f"{len(theirs)} weights, which were not asked for; load(..., weights=weights) takes them")
@@ -222,6 +220,11 @@ def _restore(
         tuple(left), tuple(unchecked(here, "optimizer")), clock, contents.versions, contents.extra,
     )  # fmt: skip
     return Restored(new, read, counted, clock, kept_scale, calls, contents.met, report)
+
+
+def _listed(found: list[Difference | str]) -> str:
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return "; ".join(f"{one!s:.500}" for one in found[:SHOWN]) + more
 
 
 def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | None, list[Difference | str]]:
@@ -305,7 +308,7 @@ def _waiting(index: Index, taken: Taken) -> WeightState:
     )  # fmt: skip
 
 
-def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool) -> list[Difference | str]:
+def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool, name: str) -> list[Difference | str]:
     """Have schedules remember what those of the file did; all of them, or, where all must, none."""
     found: list[Difference | str] = [
         Difference(
@@ -317,7 +320,7 @@ def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool) -> li
         if place not in there or place not in here
     ]
     if strict and found:
-        raise ValueError("; ".join(map(str, found)))
+        raise ValueError(f"{name} is not of this updater: {_listed(found)}. strict=False takes what fits")
     before = {place: one.state_dict() for place, one in here.items() if place in there}
     for place in before:
         try:
@@ -327,6 +330,6 @@ def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool) -> li
                 for earlier, numbers in before.items():
                     with suppress(Exception):
                         here[earlier].load_state_dict(numbers)
-                raise
+                raise ValueError(f"{name}: {place}: {error!s:.500}") from error
             found.append(f"{place}: {error}")
     return found
