@@ -18,7 +18,7 @@ import pytest
 import updaters as up
 from tests import killed
 from tests.test_threads import PATIENCE, ignore_fork_warning, needs_fork
-from updaters.checkpoint import files
+from updaters.checkpoint import files, replacing
 
 fcntl = pytest.importorskip("fcntl")
 resource = pytest.importorskip("resource")
@@ -36,7 +36,8 @@ def write(path, number, keep=1):
 
 def read(path):
     """The number of a file, which is a whole one."""
-    with files.opened(path) as (text, arrays):
+    with files.opened(path) as file:
+        text, arrays = file.text, file.arrays()
         assert arrays.keys() == {"a", "b"}
         assert {value for array in arrays.values() for value in np.unique(array.view())} == {float(text)}
     return int(text)
@@ -81,9 +82,9 @@ def at_line(number, act, only=r""):
     lines = []
 
     def trace(frame, event, _):
-        if frame.f_code.co_filename != files.__file__ or "_header" in frame.f_code.co_name:
+        if frame.f_code.co_filename not in SOURCES or "_header" in frame.f_code.co_name:
             return None
-        if event == "line" and re.search(only, linecache.getline(files.__file__, frame.f_lineno)):
+        if event == "line" and re.search(only, linecache.getline(frame.f_code.co_filename, frame.f_lineno)):
             lines.append(frame.f_lineno)
             if len(lines) == number:
                 act()
@@ -105,6 +106,7 @@ def count_of_lines(path, keep, only=r""):
     return len(lines)
 
 
+SOURCES = (files.__file__, replacing.__file__)
 TOUCHING = r"\b(os|fcntl|file|shutil)\.|_created|_link|_number|_drop|\.exists|with "
 FAILING = r"^(?!.*samestat).*\b(os|file|shutil)\."
 
@@ -513,7 +515,8 @@ def test_the_interpreter_ends_when_a_file_is_written_or_says_that_it_is_not(tmp_
     )  # fmt: skip
     if folder == "there":
         assert done.stderr == ""
-        with files.opened(path) as (_, arrays):
+        with files.opened(path) as file:
+            arrays = file.arrays()
             assert [array.shape for array in arrays.values()] == [(3_000_000,)]
         assert names(path.parent) == {path.name}
     else:

@@ -13,7 +13,7 @@ import numpy as np
 
 from updaters import backends
 from updaters.arrays import Array, check_weight
-from updaters.checkpoint import files
+from updaters.checkpoint import files, replacing
 from updaters.checkpoint.background import Background
 from updaters.checkpoint.contents import Contents, Kept, clock_of
 from updaters.checkpoint.described import described, moving
@@ -242,7 +242,7 @@ class Updater:
             weights: 1; slots: of 1, of which 1 wait for their weights
         """
         self.finish_saving()
-        target, kept = files.check_path(path), files.check_keep(keep)
+        target, kept = replacing.check_path(path), replacing.check_keep(keep)
         given = None if weights is None else self._given(weights, written=False)
         if given is not None and (lacking := [index for index in self._weights.known if index not in given]):
             raise ValueError(f"save takes all weights that have slots, or none; there is no {listed(lacking)}")
@@ -292,14 +292,14 @@ class Updater:
         self.finish_saving()
         self._check_loops()
         given = None if weights is None else self._given(weights, written=True)
-        target = files.check_path(path)
+        target = replacing.check_path(path)
         if _flag(missing_ok, "missing_ok") and not target.exists():
             return LoadReport(os.fspath(path), found=False, clock=attrs.evolve(self._state))
-        with files.opened(target) as (text, arrays):
+        with files.opened(target) as file:
             try:
-                contents = Contents.from_text(text, arrays)
+                contents = Contents.from_text(file.text, file.count, file.arrays)
             except (ValueError, RecursionError) as error:
-                raise ValueError(f"{path}: {error}") from None
+                raise ValueError(f"{path}: {error!s:.500}") from None
             return self._take(self._restored(contents, given, strict, os.fspath(path)))
 
     def state_dict(self) -> dict[str, Any]:
@@ -314,7 +314,11 @@ class Updater:
         """
         self.finish_saving()
         self._check_loops()
-        return self._take(self._restored(Contents.from_dict(state_dict), None, strict, None))
+        try:
+            contents = Contents.from_dict(state_dict)
+        except RecursionError:
+            raise ValueError("the state dict is nested too deep") from None
+        return self._take(self._restored(contents, None, strict, None))
 
     def _contents(self, weights: Mapping[Index, Array] | None, extra: Any) -> Contents:
         return Contents(

@@ -20,8 +20,17 @@ from updaters.weight_state import Index, WeightState, check_index
 
 FORMAT = 1
 
-MOST_VALUES = 3_000_000
-"""The values that the text of a file may have, and so many more for each array; a parser takes 50 bytes and more for each."""
+MOST_VALUES = 1_000_000
+"""The values that the text of a file may have, whatever they are; a parser takes up to 100 bytes for each."""
+
+VALUES_OF_EACH = 20
+"""The values that the text may have besides for each array, and for each weight."""
+
+LARGEST = 2**63 - 1
+"""The largest count."""
+
+BITS = 14_000
+"""Of the largest integer in an index; Python reads no text of much longer ones."""
 
 DEEPEST = 200
 
@@ -128,14 +137,16 @@ class Kept:
         dtypes = _mapping(data, "dtypes", where)
         shape = tuple(_count(length, f"{where}.shape[{i}]") for i, length in enumerate(_list(data, "shape", where)))
         for name, dtype in dtypes.items():
-            _check(dtype in CODES, f"{where}.dtypes.{name}", "a dtype of slots", dtype)
+            _check(isinstance(dtype, str) and dtype in CODES, f"{where}.dtypes.{name}", "a dtype of slots", dtype)
         found = {name: slots(name) for name in dtypes}
         for name, dtype in dtypes.items():
             _check_array(found[name], dtype, f"slot {name!r} of {where}")
+        of_weight = _text(data, "dtype", where)
+        _check(of_weight.removeprefix(">") in CODES, f"{where}.dtype", "a dtype of weights", of_weight)
         order = _text(data, "order", where)
         _check(order in ("C", "F"), f"{where}.order", "'C' or 'F'", order)
         return cls(
-            shape, _text(data, "dtype", where), _text(data, "device", where), _counted(data, "count", where),
+            shape, of_weight, _text(data, "device", where), _counted(data, "count", where),
             _counted(data, "gathered", where), numbers_from_data(_mapping(data, "scalars", where), f"{where}.scalars"),
             dtypes, order, found,
         )  # fmt: skip
@@ -218,13 +229,20 @@ class Contents:
         return text
 
     @classmethod
-    def from_text(cls, text: str, arrays: Mapping[str, Source]) -> Contents:
-        """The same from JSON.
+    def from_text(cls, text: str, count: int, arrays: Callable[[], Mapping[str, Source]]) -> Contents:
+        """The same from JSON, and from so many arrays, which are asked for if the text speaks of as many.
 
         Raises:
             ValueError: it is not what `text` gives.
         """
-        return cls.from_data(parsed(text, len(arrays)), arrays)
+        data = parsed(text, count)
+        check_format(data)
+        named = sum(len(_mapping(one, "dtypes", f"kept[{place}]")) for place, one in enumerate(_list(data, "kept", "")))
+        if _field(data, "weights", "") is not None:
+            named += len(_list(data, "weights", ""))
+        if named != count:
+            raise ValueError(f"the text speaks of {named} arrays, and there are {count}")
+        return cls.from_data(data, arrays())
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as a dictionary, with copies of the arrays in the host's memory."""
@@ -245,9 +263,9 @@ class Contents:
         records = []
         for name, one in _mapping(values, "kept", "").items():
             index = check_index(name)
-            records.append({"index": _listed(index), **_mapping({"kept": one}, "kept", f"weight {index!r}")})
+            records.append({**_mapping({"kept": one}, "kept", f"weight {index!r}"), "index": _listed(index)})
             for name, array in _mapping({"slots": records[-1].pop("slots", None)}, "slots", f"weight {index!r}").items():
-                if library(array) is None:
+                if library(array) is None or isinstance(array, (np.ma.MaskedArray, np.matrix)):
                     raise TypeError(
                         f"slot {name!r} of weight {index!r} must be a NumPy or CuPy array, got {type(array).__name__}"
                     )
@@ -261,11 +279,7 @@ class Contents:
         Raises:
             ValueError: it is not what `to_data` gives; or a later version wrote it.
         """
-        found = _counted(data, "format", "")
-        if found != FORMAT:
-            by = data.get("versions")
-            said = f", of updaters {by['updaters']}" if isinstance(by, Mapping) and "updaters" in by else ""
-            raise ValueError(f"format must be {FORMAT}, got {found}{said}; a later updaters reads it")
+        check_format(data)
         unused = dict(arrays)
 
         def take(name: str) -> Source:
@@ -285,10 +299,11 @@ class Contents:
                 index = _index(one, f"weights[{place}]", weights)
                 dtype = _text(one, "dtype", f"weights[{place}]")
                 weights[index] = dtype, (source := take(weight_name(index)))
-                _check_array(source, dtype.lstrip(">"), f"weight {index!r}")
+                _check_array(source, dtype.removeprefix(">"), f"weight {index!r}")
         if unused:
             raise ValueError(f"array {next(iter(unused))!r} is not named where it should be")
         clock = _mapping(data, "clock", "")
+        clock_from(clock)
         return cls(
             _mapping(data, "optimizer", ""),
             {place: from_data(numbers, place) for place, numbers in _mapping(data, "moving", "").items()},
@@ -303,9 +318,38 @@ class Contents:
         )
 
 
+def check_format(data: Any) -> None:
+    """Raise where a later version wrote it."""
+    found = _counted(data, "format", "")
+    if found != FORMAT:
+        by = data.get("versions")
+        said = f", of updaters {by['updaters']}" if isinstance(by, Mapping) and "updaters" in by else ""
+        raise ValueError(f"format must be {FORMAT}, got {found}{said:.60}; a later updaters reads it")
+
+
 def versions() -> dict[str, str]:
     """The versions of what saves here."""
     return {"updaters": __version__, "numpy": np.__version__, "python": ".".join(map(str, sys.version_info[:3]))}
+
+
+COUNTERS = ("batch_size", "epoch", "batch", "iteration", "held", "unfinished", "last_held", "last_applied")
+"""Of a clock, as the first format has them."""
+
+
+def clock_from(data: Mapping[str, Any]) -> OptimizationState:
+    """A clock from its counters; those that are newer than the file are as they begin.
+
+    Raises:
+        ValueError: they are no counters.
+    """
+    for name in COUNTERS:
+        value = _field(data, name, "clock")
+        if name != "unfinished":
+            _count(value, f"clock.{name}")
+    try:
+        return OptimizationState(**data)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"clock must be the counters of an OptimizationState: {error}") from None
 
 
 def clock_of(state: OptimizationState) -> dict[str, Any]:
@@ -317,11 +361,14 @@ def clock_of(state: OptimizationState) -> dict[str, Any]:
 
 
 def text_of(index: Index) -> str:
-    """An index as a text that no other index has: itself where it is a str, unless JSON would read it as something."""
-    data = _listed(index)
-    if isinstance(data, str) and not _is_json(data) and _has_bytes(data):
-        return data
-    return json.dumps(data)
+    """An index as a text that no other index has: a str as it is, unless it looks like JSON of another or is no Unicode."""
+    if isinstance(index, str) and not _LIKE_JSON.match(index):
+        return index
+    return json.dumps(_listed(index))
+
+
+_PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")
+_LIKE_JSON = re.compile(r'["\[]|-?[0-9]+\Z|(?s:.*)[\ud800-\udfff]')
 
 
 JSON = re.compile(r'\s*[-0-9"\[{tfnNI]')
@@ -359,7 +406,31 @@ def weight_name(index: Index) -> str:
 
 
 def _listed(index: Index) -> Any:
-    return [_listed(part) for part in index] if isinstance(index, tuple) else index
+    """An index as JSON can hold it.
+
+    Raises:
+        ValueError: it is more than can be read again.
+    """
+    try:
+        return _as_list(index, 0)
+    except OverflowError as error:
+        try:
+            name = f"{index!r:.200}"
+        except (ValueError, RecursionError):
+            name = "of a weight"
+        raise ValueError(f"index {name} cannot be saved: {error}") from None
+
+
+def _as_list(index: Index, depth: int) -> Any:
+    if isinstance(index, tuple):
+        if depth == DEEPEST:
+            raise OverflowError(f"it is nested more than {DEEPEST} deep")
+        return [_as_list(part, depth + 1) for part in index]
+    if isinstance(index, str) and _PAIR.search(index):
+        raise OverflowError("it has two surrogates in a row, which JSON takes for one character")
+    if isinstance(index, int) and index.bit_length() > BITS:
+        raise OverflowError(f"it has an integer of {index.bit_length()} bits, {hex(index)[:40]}..., and {BITS} are the most")
+    return index
 
 
 def _as_index(data: Any, where: str, depth: int = 0) -> Index:
@@ -384,8 +455,12 @@ def to_data(value: Any, path: str, depth: int = 0) -> Any:
     """Data as JSON can hold it: NumPy's numbers as Python's own, and infinite ones by their names."""
     if depth > DEEPEST:
         raise ValueError(f"{path:.60}... is nested more than {DEEPEST} deep")
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        if _PAIR.search(value):
+            raise ValueError(f"{path} has two surrogates in a row, which JSON takes for one character: {value!r:.60}")
+        return str.__str__(value)
     if isinstance(value, (int, np.integer, np.bool_)):
         return bool(value) if isinstance(value, np.bool_) else int(value)
     if isinstance(value, (float, np.floating)):
@@ -401,17 +476,19 @@ def to_data(value: Any, path: str, depth: int = 0) -> Any:
     raise TypeError(f"{path} must be data: None, bool, int, float, str, and lists and mappings of these; got {value!r:.60}")
 
 
-def from_data(data: Any, path: str) -> Any:
+def from_data(data: Any, path: str, depth: int = 0) -> Any:
     """What `to_data` was given, with lists for tuples."""
+    if depth > DEEPEST:
+        raise ValueError(f"{path:.60}... is nested more than {DEEPEST} deep")
     if isinstance(data, Mapping):
         if data.keys() == {"float"}:
             _check(data["float"] in ("inf", "-inf", "nan"), path, "'inf', '-inf' or 'nan'", data["float"])
             return float(data["float"])
         if data.keys() == {"mapping"} and isinstance(data["mapping"], Mapping):
             data = data["mapping"]
-        return {name: from_data(part, f"{path}.{name}") for name, part in data.items()}
+        return {name: from_data(part, f"{path}.{name}", depth + 1) for name, part in data.items()}
     if isinstance(data, list):
-        return [from_data(part, path) for part in data]
+        return [from_data(part, path, depth + 1) for part in data]
     return data
 
 
@@ -432,10 +509,14 @@ def numbers_from_data(data: Mapping[str, Any], where: str) -> dict[str, float]:
 
 
 def check_values(text: str, arrays: int) -> None:
-    """Raise where a text has more values than so many arrays explain."""
-    values, most = sum(map(text.count, ",[{")), MOST_VALUES + 100 * arrays
-    if values > most:
-        raise ValueError(f"the text of a file with {arrays} arrays has at most {most} values, and this one {values}")
+    """Raise where a text has more values than so many arrays, and the weights that it speaks of, explain."""
+    fields = (field.name for field in attrs.fields(Kept) if field.name != "slots")
+    named, weights = text.count('":"'), min(text.count(f'"{name}":') for name in fields)
+    if named < arrays:
+        raise ValueError(f"the text speaks of {named} arrays at most, and there are {arrays}")
+    values, most = sum(map(text.count, ",[{")), MOST_VALUES + VALUES_OF_EACH * (arrays + weights)
+    if values > most or text.count("{") > most // 4:  # mappings take most
+        raise ValueError(f"a file with {weights} weights has at most {most} values, a quarter of them mappings; here are more")
 
 
 def parsed(text: str, arrays: int) -> Any:
@@ -446,9 +527,25 @@ def parsed(text: str, arrays: int) -> Any:
     """
     check_values(text, arrays)
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_once)
     except RecursionError:
         raise ValueError("data is nested too deep") from None
+
+
+def _finite(word: str) -> float:
+    value = float(word)
+    if not math.isfinite(value):
+        raise ValueError(f"{word:.60} is more than a float holds")
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"{twice!r:.60} is there twice")
+    return data
 
 
 def _refuse_constant(word: str) -> None:
@@ -497,6 +594,6 @@ def _counted(data: Any, name: str, where: str) -> int:
 
 
 def _count(value: Any, where: str) -> int:
-    _check(type(value) is int and value >= 0, where, "a count", value)
+    _check(type(value) is int and 0 <= value <= LARGEST, where, "a count", value)
     count: int = value
     return count

@@ -1,38 +1,30 @@
-"""A file of named arrays and a text, in the safetensors format: written as a whole or not at all, and read with suspicion.
+"""Named arrays and a text in one file, in the safetensors format: written a piece at a time, and read with suspicion.
 
-Files are written here, a piece of an array at a time, since the safetensors library wants all arrays in the host's memory at
-once. That library checks what is read, of which nothing is copied but what is taken.
+Files are written here, since the safetensors library wants all arrays in the host's memory at once. It checks what is read; but
+not before the header is known to be one of ours, with no more arrays than its text speaks of, since it takes gigabytes and a
+minute for a header that names millions of them. Of what it finds in order nothing is copied but what is taken.
 """
 
 from __future__ import annotations
 
-import errno
-import filecmp
-import itertools
 import json
 import os
-import shutil
+import re
 import stat
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
-from io import BufferedWriter, FileIO
 from math import prod
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from threading import get_ident
 from typing import Any, BinaryIO
-from weakref import WeakValueDictionary
 
 import attrs
 import numpy as np
 
 from updaters.arrays import Array, DType, as_reals
-from updaters.checks import whole
-
-if sys.platform != "win32":
-    import fcntl
+from updaters.checkpoint.replacing import replacing
 
 KEY = "updaters"
 """Under which the text stands in the header's metadata."""
@@ -42,9 +34,6 @@ PIECE = 1 << 24
 
 CODES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64", "complex64": "F32", "complex128": "F64"}
 """What the format calls a dtype; complex arrays are pairs of reals there, with a last axis of two."""
-
-BUFFERED = 1 << 20
-"""Bytes of small arrays that are written together."""
 
 LONGEST = 100_000_000
 """The bytes that a header may have, as the library holds it."""
@@ -85,13 +74,6 @@ def dtype_of(code: str) -> DType:
     return dtype_named(next(name for name, its in CODES.items() if its == code))
 
 
-def check_path(path: str | os.PathLike[str]) -> Path:
-    """The path of a file, which may be there already; a link stays one."""
-    if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
-        raise TypeError(f"path must be a str or a Path, got {path!r}")
-    return Path(os.path.realpath(path))
-
-
 def write(path: Path, arrays: Mapping[str, Array], text: str, keep: int = 1) -> None:
     """Write a file in place of the one that is there, which stays as it is until the new one is on the disk.
 
@@ -107,26 +89,11 @@ def write(path: Path, arrays: Mapping[str, Array], text: str, keep: int = 1) -> 
     """
     order = sorted(arrays, key=lambda name: -_itemsize(arrays[name]))  # so that each lies at a multiple of its own
     header = _header(order, arrays, text)
-    outcome = "nothing is saved, and what was there before is as it was"
-    try:
-        if path.exists() and not path.is_file():  # a folder, or a device, whose place a file could take
-            raise FileExistsError(errno.EEXIST, "There is something that is no regular file", str(path))
-        with _partial(path) as (partial, file):
-            file.write(header)
-            for name in order:
-                for piece in _pieces(arrays[name]):
-                    file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-            _number(path, keep)
-            if sys.platform == "win32":
-                file.close()
-            os.replace(partial, path)
-            outcome = "it is saved, but older files may be left"
-        _drop_beyond(path, keep)
-        _sync_folder(path)
-    except OSError as error:
-        raise type(error)(error.errno, f"{error.strerror or error}; {outcome}", str(path)) from error
+    with replacing(path, keep) as file:
+        file.write(header)
+        for name in order:
+            for piece in _pieces(arrays[name]):
+                file.write(piece)
 
 
 def _itemsize(array: Array) -> int:
@@ -165,150 +132,6 @@ def _pieces(array: Array) -> Iterator[memoryview]:
         yield piece.reshape(-1).view(np.uint8).data
 
 
-_writing: WeakValueDictionary[tuple[Path, int], BufferedWriter] = WeakValueDictionary()
-"""The files that are being written, by path and thread."""
-
-
-def _forget() -> None:
-    """Close, in a process that was forked off, what goes on being written where it came from; or it would stay locked."""
-    for file in list(_writing.values()):
-        file.raw.close()  # not what is on its way, which is the other process's to write
-    _writing.clear()
-
-
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_forget)
-
-
-@contextmanager
-def _partial(path: Path) -> Iterator[tuple[Path, BufferedWriter]]:
-    """The file beside a path that is to take its place; what is left of one that was not finished is written over."""
-    partial = path.with_name(f".{path.name}.partial")
-    # The handler of a signal may save where its thread was saving, and would wait for itself.
-    file = None if (partial, get_ident()) in _writing else _locked(partial)
-    try:
-        if file is None:
-            partial = path.with_name(f".{path.name}.{os.urandom(8).hex()}.partial")
-            file = _created(partial)
-        file.truncate(0)
-        if sys.platform != "win32":
-            with suppress(OSError):  # there is none before, or the drive has no permissions
-                os.fchmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode) | stat.S_IRUSR | stat.S_IWUSR)
-        yield partial, file
-        file.close()
-    except BaseException:
-        if file is not None:
-            _discard(partial, file)
-        raise
-    finally:
-        _writing.pop((partial, get_ident()), None)
-
-
-def _created(partial: Path) -> BufferedWriter:
-    """The file, as it is if it is there."""
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)  # others may leave links in a folder that all write to
-    file = _writing[partial, get_ident()] = BufferedWriter(FileIO(os.open(partial, flags, 0o666), "wb"), BUFFERED)
-    return file
-
-
-def _locked(partial: Path) -> BufferedWriter | None:
-    """The file, locked until it is closed, so that of several processes that write it each waits for the other.
-
-    None where there are no locks, as on some network drives.
-    """
-    if sys.platform == "win32":
-        return None
-    while True:
-        file = _created(partial)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            _discard(partial, file)
-            _writing.pop((partial, get_ident()), None)
-            return None
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(partial)):  # or another has put it in its place meanwhile
-                return file
-        file.close()
-        _writing.pop((partial, get_ident()), None)
-
-
-def _discard(partial: Path, file: BufferedWriter) -> None:
-    with suppress(OSError, ValueError):  # closing it may be what failed
-        if sys.platform == "win32":
-            file.close()
-        # Or it is in its place already, and another process writes the next one.
-        if sys.platform == "win32" or os.path.samestat(os.fstat(file.fileno()), os.stat(partial)):
-            os.unlink(partial)
-    with suppress(OSError):  # a disk that is full is still so
-        file.close()
-
-
-def numbered(path: Path, number: int) -> Path:
-    """Where the file is kept that stood at a path so many saves ago."""
-    return path.with_name(f"{path.stem}.{number}{path.suffix}") if number else path
-
-
-def check_keep(keep: object) -> int:
-    """How many files are kept."""
-    return 1 if keep is None else whole(keep, "keep", 1)
-
-
-def _number(path: Path, keep: int) -> None:
-    """Give older files their numbers; the last one stands under its own name too until it is replaced.
-
-    The oldest gets a number more than are kept, for which `_drop_beyond` comes when the new one is in its place; so that nothing
-    is lost to a kill.
-    """
-    first = numbered(path, 1)
-    if keep == 1 or not path.exists() or _is_same(path, first):  # a save that was killed has got as far
-        return
-    free = next(number for number in itertools.count(1) if not numbered(path, number).exists())
-    for number in range(free, 1, -1):
-        os.replace(numbered(path, number - 1), numbered(path, number))
-    try:
-        os.link(path, first)
-    except OSError:  # a drive without links
-        with _partial(first) as (partial, file), open(path, "rb") as old:
-            shutil.copyfileobj(old, file, PIECE)
-            file.flush()
-            os.fsync(file.fileno())
-            if sys.platform == "win32":
-                file.close()
-            status = os.stat(path)
-            os.utime(partial, ns=(status.st_atime_ns, status.st_mtime_ns))
-            os.replace(partial, first)
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    """Whether two files are one, or one is a copy of the other."""
-    try:
-        mine, its = os.stat(path), os.stat(other)
-    except FileNotFoundError:
-        return False
-    times = mine.st_mtime_ns == its.st_mtime_ns
-    return os.path.samestat(mine, its) or (times and filecmp.cmp(path, other, shallow=False))
-
-
-def _drop_beyond(path: Path, keep: int) -> None:
-    """Remove files that are older than what is kept."""
-    if keep > 1:
-        with suppress(FileNotFoundError):
-            for number in itertools.count(keep):
-                os.unlink(numbered(path, number))
-
-
-def _sync_folder(path: Path) -> None:
-    """Have the disk know the file by its name."""
-    if sys.platform != "win32":
-        with suppress(OSError):
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-
-
 @attrs.frozen
 class Stored:
     """An array in a file.
@@ -331,45 +154,94 @@ class Stored:
         return flat.reshape(self.shape)
 
 
+@attrs.define
+class Opened:
+    """A file of ours.
+
+    Attributes:
+        text: the text in its header.
+        count: how many arrays the header names.
+    """
+
+    text: str
+    count: int
+    _header: str
+    _start: int
+    _path: Path
+    _file: BinaryIO
+
+    def arrays(self) -> dict[str, Stored]:
+        """The arrays, which are read when they are looked at.
+
+        Raises:
+            ValueError: they are not where the header says, or another file has taken the place of this one.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(os.fspath(self._path), framework="numpy"):
+                pass
+        except SafetensorError as error:
+            raise ValueError(f"damaged: {error}") from None
+        if not os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path)):
+            raise ValueError("another file was saved in its place while it was being read")
+        memory = mmap(self._file.fileno(), 0, access=ACCESS_READ)
+        entries = json.loads(self._header)
+        return {
+            name: Stored(entry["dtype"], tuple(entry["shape"]), memory, self._start + entry["data_offsets"][0])
+            for name, entry in entries.items()
+            if name != "__metadata__"
+        }
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[str, dict[str, Stored]]]:
-    """The text and the arrays of a file, which are read when they are looked at.
+def opened(path: Path) -> Iterator[Opened]:
+    """A file, whose header has been looked at.
 
     Raises:
         FileNotFoundError, OSError: there is no file, or it cannot be read.
         ValueError: it is damaged, or it is none of ours.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for somebody to write to it
         raise ValueError(f"{path} is no regular file")
-    while True:
-        with open(path, "rb") as file:
-            length = _header_length(file, path)
-            try:
-                with safe_open(os.fspath(path), framework="numpy") as checked:
-                    text = (checked.metadata() or {}).get(KEY)
-            except SafetensorError as error:
-                raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from None
-            if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-                continue  # another one has taken its place between the two looks at it
-            if text is None:
-                raise ValueError(f"{path}: no updater has saved this file")
-            entries = json.loads(file.read(length))
-            memory = mmap(file.fileno(), 0, access=ACCESS_READ)
-        arrays = {
-            name: Stored(entry["dtype"], tuple(entry["shape"]), memory, 8 + length + entry["data_offsets"][0])
-            for name, entry in entries.items()
-            if name != "__metadata__"
-        }
-        yield text, arrays
-        return
+    with open(path, "rb") as file:
+        header = _header_of(file, path)
+        text, count = _read_header(header, path)
+        yield Opened(text, count, header, file.tell(), path, file)
 
 
-def _header_length(file: BinaryIO, path: Path) -> int:
-    """The length of a header, or an error where it says that it is longer than its file."""
-    size = os.fstat(file.fileno()).st_size
-    length = int.from_bytes(file.read(8), "little")
-    if size < 8 or length > min(size - 8, LONGEST):
+_START = f'{{"__metadata__":{{"{KEY}":"'
+_ENTRY = re.compile(r',"(?:[^"\\]|\\.)*+":\{"dtype":"\w++","shape":\[[0-9,]*+\],"data_offsets":\[[0-9]++,[0-9]++\]\}', re.DOTALL)
+_END = re.compile(r"\} *+\Z")
+
+
+def _header_of(file: BinaryIO, path: Path) -> str:
+    """The header of a file, unless it is longer than the file, or than any is."""
+    size, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
+    if size < 8 or not 0 < length <= min(size - 8, LONGEST):
         raise ValueError(f"{path} is damaged, or no safetensors file: a header of {length} bytes in {size}")
-    return length
+    try:
+        return file.read(length).decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is damaged, or no safetensors file: no header of JSON") from None
+
+
+def _read_header(header: str, path: Path) -> tuple[str, int]:
+    """The text in a header and the number of its arrays, if it is written as here and by the library; nothing else is kept."""
+    if not header.startswith("{"):
+        raise ValueError(f"{path} is damaged, or no safetensors file: no header of JSON")
+    if not header.startswith(_START):
+        raise ValueError(f"{path}: no updater has saved this file")
+    try:
+        text, place = json.JSONDecoder().raw_decode(header, len(_START) - 1)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error!s:.60}") from None
+    count = 0
+    if header.startswith("}", place):
+        place += 1
+        while found := _ENTRY.match(header, place):
+            place = found.end()
+            count += 1
+    if not _END.match(header, place):
+        raise ValueError(f"{path} is damaged: no header as updaters write it, at character {place}")
+    return text, count

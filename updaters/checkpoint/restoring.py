@@ -12,7 +12,7 @@ import numpy as np
 
 from updaters.arrays import Array, device
 from updaters.backends import load
-from updaters.checkpoint.contents import Contents, Kept, Source, clock_of
+from updaters.checkpoint.contents import Contents, Kept, Source, clock_from, clock_of
 from updaters.checkpoint.described import Difference, described, differences, moving, unchecked
 from updaters.checkpoint.files import dtype_name, dtype_named
 from updaters.checks import POSITIVE, number
@@ -168,18 +168,19 @@ def restore(
     of_those = {f"{place}.{name}" for place, one in moves.items() for name in one.state_dict()}
     found: list[Difference | str] = list(differences(contents.optimizer, here, of_those))
 
-    clock = _clock(contents.clock)
+    clock = clock_from(contents.clock)
     if clock.batch_size != state.batch_size:
         found.append(Difference("clock.batch_size", str(clock.batch_size), str(state.batch_size)))
         clock.batch_size = state.batch_size
 
+    name = source or "the state dict"
     wanted = {} if policy.loss_scale is None else policy.loss_scale.initial()
     kept_scale = dict(contents.loss_scale)
     if kept_scale.keys() != wanted.keys():
         found.append(Difference("loss_scale", f"{', '.join(kept_scale) or 'nothing'}", f"{', '.join(wanted) or 'nothing'}"))
         kept_scale = dict(loss_scale)
     elif kept_scale:
-        number(kept_scale["scale"], "the loss scale in the file", POSITIVE)
+        number(kept_scale["scale"], f"{name}: the loss scale", POSITIVE)
         if not policy.moves:  # it is what its field says
             kept_scale = wanted
 
@@ -207,9 +208,7 @@ def restore(
         found += [Difference(f"weight {index!r}", "a weight", "none given") for index in theirs if index not in given]
 
     if strict and found:
-        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        said = "; ".join(map(str, found[:SHOWN]))
-        raise ValueError(f"{source or 'the state dict'} is not of this updater: {said}{more}. strict=False takes what fits")
+        raise ValueError(f"{name} is not of this updater: {_listed(found)}. strict=False takes what fits")
 
     new, counted = [], []
     for index, (kept, names) in chosen.items():
@@ -221,7 +220,7 @@ def restore(
         else:
             counted.append((known, taken))
             fills += [(known._arrays[name], values) for name, values in taken.slots.items()]
-    found += _move(contents.moving, moves, strict)
+    found += _move(contents.moving, moves, strict, name)  # after which nothing can fail
 
     left = [*map(str, found), *(f"weight {index!r}: nothing of it" for index in contents.kept if index not in chosen)]
     if theirs and arrays is None:
@@ -233,12 +232,9 @@ def restore(
     return Restored(new, fills, counted, clock, kept_scale, contents.calls if gathers else 0, contents.met, report)
 
 
-def _clock(data: Mapping[str, Any]) -> OptimizationState:
-    """A clock from its counters; those that are newer than the file are as they begin."""
-    try:
-        return OptimizationState(**data)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"clock must be the counters of an OptimizationState: {error}") from None
+def _listed(found: list[Difference | str]) -> str:
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return "; ".join(f"{one!s:.500}" for one in found[:SHOWN]) + more
 
 
 def _chosen(contents: Contents, weights: Weights) -> tuple[dict[Index, tuple[Kept, list[str]]], list[Difference | str]]:
@@ -334,7 +330,7 @@ def _array(dtype: str, source: Source) -> Array:
     return np.ascontiguousarray(array).view(f"<c{2 * array.itemsize}")[..., 0] if "complex" in dtype else array
 
 
-def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool) -> list[Difference | str]:
+def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool, name: str) -> list[Difference | str]:
     """Have schedules remember what those of the file did; all of them, or, where all must, none."""
     found: list[Difference | str] = [
         Difference(
@@ -346,7 +342,7 @@ def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool) -> li
         if place not in there or place not in here
     ]
     if strict and found:
-        raise ValueError("; ".join(map(str, found)))
+        raise ValueError(f"{name} is not of this updater: {_listed(found)}. strict=False takes what fits")
     before = {place: copy.deepcopy(one.state_dict()) for place, one in here.items() if place in there}
     for place in before:
         try:
@@ -356,6 +352,6 @@ def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool) -> li
                 with suppress(Exception):
                     here[moved].load_state_dict(before[moved])
             if strict:
-                raise ValueError(f"{place}: {error}") from error
+                raise ValueError(f"{name}: {place}: {error!s:.500}") from error
             found.append(f"{place}: {error}")
     return found

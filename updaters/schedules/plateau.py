@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import attrs
 
-from updaters.checks import FINITE, INSIDE_UNIT, choice, flag, number, scalar, whole
+from updaters.checks import FINITE, INSIDE_UNIT, NONNEGATIVE, choice, flag, number, scalar, whole
 from updaters.protocols import Schedulable
 from updaters.schedules.base import Schedule, at, clocks
 from updaters.schedules.fields import Clock, inner, units, value_in
@@ -131,12 +131,18 @@ class Plateau(Schedule):
         best = numbers["best"]
         self._remember(
             None if best is None else number(best, f"{name}.best", FINITE),
-            *(whole(numbers[count], f"{name}.{count}") for count in ("bad", "cooling", "reductions")),
+            *(_count(numbers[count], f"{name}.{count}") for count in ("bad", "cooling", "reductions")),
         )
 
     def _remember(self, best: float | None, bad: int, cooling: int, reductions: int) -> None:
         for field, value in (("best", best), ("bad", bad), ("cooling", cooling), ("reductions", reductions)):
             object.__setattr__(self, field, value)
+
+
+def _count(value: Any, name: str) -> int:
+    count = whole(value, name)
+    number(count, name, NONNEGATIVE)  # of which a power can be taken
+    return count
 
 
 def _metric(metric: Any, name: str) -> float:
