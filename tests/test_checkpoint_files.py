@@ -572,11 +572,11 @@ def test_slots_of_a_frozen_weight_that_are_not_its_own_are_refused(tmp_path, kno
         update.overrides = {"w": up.FROZEN}
         said = f"slot {slot!r}: float64[2, 1] in the file, float64[2] here"
         assert said in refused(tmp_path / "run", update=(update, weights))
-        assert said in update.load(tmp_path / "run", strict=False).left[-1]
+        assert any(said in line for line in update.load(tmp_path / "run", strict=False).left)
     else:
         again = up.get_updater(up.SGD(0.1, momentum=0.9), overrides={"w": up.FROZEN}, backend="numpy")
         again.load(tmp_path / "run", strict=False)
-        with pytest.raises(ValueError, match=rf"weight 'w': slot {slot!r} must be float64\[2\], got float64\[2, 1\]"):
+        with pytest.raises(ValueError, match=rf"weight 'w': slot {slot!r}: float64\[2, 1\] was loaded, float64\[2\] here"):
             again.overrides = {}
 
 
@@ -782,14 +782,23 @@ def test_a_text_that_would_not_be_read_again_is_not_written(tmp_path, monkeypatc
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_another_file_in_its_place_while_it_is_read_is_noticed(tmp_path, good, met):
-    path = tmp_path / "run"
-    path.write_bytes(good)
-    with files.opened(path) as file:
-        (tmp_path / "new").write_bytes(good)
-        os.replace(tmp_path / "new", path)
-        with pytest.raises(ValueError, match="another file was saved in its place"):
-            file.arrays()
+def test_another_file_that_takes_its_place_while_it_is_read_is_read_as_a_whole(tmp_path):
+    path, texts = tmp_path / "run", []
+    files.write(path, {"one": np.zeros(3)}, "1")
+    files.write(tmp_path / "new", {"two": np.ones(5)}, "2")
+
+    def read(text, count):
+        texts.append(text)
+        if text == "1":
+            os.replace(tmp_path / "new", path)
+        return text
+
+    with files.opened(path, read) as (text, arrays):
+        assert (text, texts, {name: array.view().tolist() for name, array in arrays.items()}) == (
+            "2",
+            ["1", "2"],
+            {"two": [1.0] * 5},
+        )
 
 
 def test_a_fuzzer_finds_nothing(tmp_path):

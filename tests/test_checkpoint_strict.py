@@ -14,6 +14,7 @@ import pytest
 
 import updaters as up
 from tests.checkpoints import bits, draw
+from updaters.checkpoint import contents
 from updaters.checkpoint.described import described, differences
 from updaters.config import Field, _compat, _types, fields_of, kind_named, written
 from updaters.learning_rate import Exp, Inv, Plateau
@@ -706,7 +707,8 @@ def test_a_field_that_is_no_more_is_a_difference() -> None:
         make().load_state_dict(values)
 
 
-def test_a_counter_that_is_newer_than_a_file_is_as_it_begins() -> None:
+def test_a_counter_that_is_newer_than_a_file_is_as_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contents, "COUNTERS", tuple(name for name in contents.COUNTERS if name != "last_applied"))
     update, _ = saved()
     values = update.state_dict()
     del values["clock"]["last_applied"]

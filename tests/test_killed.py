@@ -36,8 +36,7 @@ def write(path, number, keep=1):
 
 def read(path):
     """The number of a file, which is a whole one."""
-    with files.opened(path) as file:
-        text, arrays = file.text, file.arrays()
+    with files.opened(path, lambda text, count: text) as (text, arrays):
         assert arrays.keys() == {"a", "b"}
         assert {value for array in arrays.values() for value in np.unique(array.view())} == {float(text)}
     return int(text)
@@ -515,8 +514,7 @@ def test_the_interpreter_ends_when_a_file_is_written_or_says_that_it_is_not(tmp_
     )  # fmt: skip
     if folder == "there":
         assert done.stderr == ""
-        with files.opened(path) as file:
-            arrays = file.arrays()
+        with files.opened(path, lambda text, count: text) as (_, arrays):
             assert [array.shape for array in arrays.values()] == [(3_000_000,)]
         assert names(path.parent) == {path.name}
     else:

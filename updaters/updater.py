@@ -15,7 +15,7 @@ from updaters import backends
 from updaters.arrays import Array, check_weight
 from updaters.checkpoint import files, replacing
 from updaters.checkpoint.background import Background
-from updaters.checkpoint.contents import Contents, Kept, clock_of
+from updaters.checkpoint.contents import Contents, Kept, clock_of, read_text
 from updaters.checkpoint.described import described, moving
 from updaters.checkpoint.restoring import LoadReport, Restored, restore
 from updaters.checks import POSITIVE, listed, number
@@ -295,9 +295,9 @@ class Updater:
         target = replacing.check_path(path)
         if _flag(missing_ok, "missing_ok") and not target.exists():
             return LoadReport(os.fspath(path), found=False, clock=attrs.evolve(self._state))
-        with files.opened(target) as file:
+        with files.opened(target, read_text) as (data, arrays):
             try:
-                contents = Contents.from_text(file.text, file.count, file.arrays)
+                contents = Contents.from_data(data, arrays)
             except (ValueError, RecursionError) as error:
                 raise ValueError(f"{path}: {error!s:.500}") from None
             return self._take(self._restored(contents, given, strict, os.fspath(path)))

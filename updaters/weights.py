@@ -66,14 +66,6 @@ class Weights:
                 continue
             rule = chosen[index] = self.made(choice, rules, *found, known.dtype)
             old, new = {*known.arrays}, {*rule.own.slots, *rule.own.numbers, *rule.kept}
-            if known.waiting:  # what was loaded for a weight that was frozen was not compared with any rule
-                expected = self.expected(rule, known.shape, known.dtype)
-                for name, array in known.arrays.items():
-                    if name in expected and (array.shape, array.dtype) != expected[name]:
-                        shape, dtype = expected[name]
-                        raise ValueError(
-                            f"weight {index!r}: slot {name!r} must be {dtype}{list(shape)}, got {array.dtype}{list(array.shape)}"
-                        )
             if (old | ({*rule.kept} if known.waiting else set()), {*known.scalars}) != (new, {*rule.scalars}):
                 mine, theirs = (attrs.evolve(each, policy=None) for each in (self.choice.optimizer, rule.optimizer))
                 before = f"{mine!r} has kept {listed(old | {*known.scalars})}"

@@ -228,22 +228,6 @@ class Contents:
         check_values(text, sum(len(kept.slots) for kept in self.kept.values()) + len(self.weights or ()))
         return text
 
-    @classmethod
-    def from_text(cls, text: str, count: int, arrays: Callable[[], Mapping[str, Source]]) -> Contents:
-        """The same from JSON, and from so many arrays, which are asked for if the text speaks of as many.
-
-        Raises:
-            ValueError: it is not what `text` gives.
-        """
-        data = parsed(text, count)
-        check_format(data)
-        named = sum(len(_mapping(one, "dtypes", f"kept[{place}]")) for place, one in enumerate(_list(data, "kept", "")))
-        if _field(data, "weights", "") is not None:
-            named += len(_list(data, "weights", ""))
-        if named != count:
-            raise ValueError(f"the text speaks of {named} arrays, and there are {count}")
-        return cls.from_data(data, arrays())
-
     def to_dict(self) -> dict[str, Any]:
         """All of it as a dictionary, with copies of the arrays in the host's memory."""
         kept = {
@@ -316,6 +300,22 @@ class Contents:
             from_data(_field(data, "extra", ""), "extra"),
             {str(name): str(version) for name, version in _mapping(data, "versions", "").items()},
         )
+
+
+def read_text(text: str, arrays: int) -> Any:
+    """What a text says, for `from_data`, if it speaks of so many arrays.
+
+    Raises:
+        ValueError: it is not what `text` gives.
+    """
+    data = parsed(text, arrays)
+    check_format(data)
+    named = sum(len(_mapping(one, "dtypes", f"kept[{place}]")) for place, one in enumerate(_list(data, "kept", "")))
+    if _field(data, "weights", "") is not None:
+        named += len(_list(data, "weights", ""))
+    if named != arrays:
+        raise ValueError(f"the text speaks of {named} arrays, and there are {arrays}")
+    return data
 
 
 def check_format(data: Any) -> None:

@@ -12,13 +12,13 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from math import prod
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import attrs
 import numpy as np
@@ -154,60 +154,54 @@ class Stored:
         return flat.reshape(self.shape)
 
 
-@attrs.define
-class Opened:
-    """A file of ours.
-
-    Attributes:
-        text: the text in its header.
-        count: how many arrays the header names.
-    """
-
-    text: str
-    count: int
-    _header: str
-    _start: int
-    _path: Path
-    _file: BinaryIO
-
-    def arrays(self) -> dict[str, Stored]:
-        """The arrays, which are read when they are looked at.
-
-        Raises:
-            ValueError: they are not where the header says, or another file has taken the place of this one.
-        """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(os.fspath(self._path), framework="numpy"):
-                pass
-        except SafetensorError as error:
-            raise ValueError(f"damaged: {error}") from None
-        if not os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path)):
-            raise ValueError("another file was saved in its place while it was being read")
-        memory = mmap(self._file.fileno(), 0, access=ACCESS_READ)
-        entries = json.loads(self._header)
-        return {
-            name: Stored(entry["dtype"], tuple(entry["shape"]), memory, self._start + entry["data_offsets"][0])
-            for name, entry in entries.items()
-            if name != "__metadata__"
-        }
+T = TypeVar("T")
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Opened]:
-    """A file, whose header has been looked at.
+def opened(path: Path, read: Callable[[str, int], T]) -> Iterator[tuple[T, dict[str, Stored]]]:
+    """What a file says, and its arrays, which are read when they are looked at.
+
+    Args:
+        path: where.
+        read: what is made of the text in the header. It is given the number of arrays too, for which the library comes after it.
 
     Raises:
         FileNotFoundError, OSError: there is no file, or it cannot be read.
         ValueError: it is damaged, or it is none of ours.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for somebody to write to it
-        raise ValueError(f"{path} is no regular file")
-    with open(path, "rb") as file:
-        header = _header_of(file, path)
-        text, count = _read_header(header, path)
-        yield Opened(text, count, header, file.tell(), path, file)
+    while True:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for somebody to write to it
+            raise ValueError(f"{path} is no regular file")
+        with open(path, "rb") as file:
+            header = _header_of(file, path)
+            text, count = _read_header(header, path)
+            try:
+                said = read(text, count)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{path}: {error!s:.500}") from None
+            _check_layout(path)
+            if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                continue  # another one has taken its place meanwhile, and that is the one that was checked
+            memory, start = mmap(file.fileno(), 0, access=ACCESS_READ), file.tell()
+        entries = json.loads(header)
+        arrays = {
+            name: Stored(entry["dtype"], tuple(entry["shape"]), memory, start + entry["data_offsets"][0])
+            for name, entry in entries.items()
+            if name != "__metadata__"
+        }
+        yield said, arrays
+        return
+
+
+def _check_layout(path: Path) -> None:
+    """Raise where arrays do not lie one after the other, or are not as long as their shapes say."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(os.fspath(path), framework="numpy"):
+            pass
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
 
 
 _START = f'{{"__metadata__":{{"{KEY}":"'
@@ -220,16 +214,17 @@ def _header_of(file: BinaryIO, path: Path) -> str:
     size, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
     if size < 8 or not 0 < length <= min(size - 8, LONGEST):
         raise ValueError(f"{path} is damaged, or no safetensors file: a header of {length} bytes in {size}")
+    begin = file.read(1)
     try:
-        return file.read(length).decode()
+        if begin == b"{":
+            return (begin + file.read(length - 1)).decode()
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is damaged, or no safetensors file: no header of JSON") from None
+        pass
+    raise ValueError(f"{path} is damaged, or no safetensors file: no header of JSON")
 
 
 def _read_header(header: str, path: Path) -> tuple[str, int]:
     """The text in a header and the number of its arrays, if it is written as here and by the library; nothing else is kept."""
-    if not header.startswith("{"):
-        raise ValueError(f"{path} is damaged, or no safetensors file: no header of JSON")
     if not header.startswith(_START):
         raise ValueError(f"{path}: no updater has saved this file")
     try:

@@ -188,9 +188,10 @@ def restore(
     found += unlike_slots
     lacking = [index for index in weights.known if index not in contents.kept]
     found += [Difference(f"weight {index!r}", "nothing", "slots") for index in lacking]
-    gathers = _gathers(contents, chosen, weights)
+    unlike_gathered = _unlike_gathered(contents, chosen, weights)
+    found += unlike_gathered
+    gathers = not unlike_gathered  # all or none, since a step needs all
     if not gathers:
-        found.append("accumulated gradients: none is taken, neither of the file's nor those here, unless all can be")
         chosen = {index: (kept, [name for name in names if name != "accumulated"]) for index, (kept, names) in chosen.items()}
 
     theirs = {} if contents.weights is None else contents.weights
@@ -255,16 +256,24 @@ def _chosen(contents: Contents, weights: Weights) -> tuple[dict[Index, tuple[Kep
     return chosen, found
 
 
-def _gathers(contents: Contents, chosen: Mapping[Index, tuple[Kept, list[str]]], weights: Weights) -> bool:
-    """Whether all accumulated gradients of the file can be taken, and would stand beside none of those here: a step needs all."""
+def _unlike_gathered(
+    contents: Contents, chosen: Mapping[Index, tuple[Kept, list[str]]], weights: Weights
+) -> list[Difference | str]:
+    """What of the accumulated gradients does not fit, or would stand beside some that are here already."""
     most = weights.choice.policy.accumulate
-    fit = all(
-        index in chosen and "accumulated" in chosen[index][1] and kept.gathered < most
-        for index, kept in contents.kept.items()
-        if kept.gathered
-    )
-    alone = not any(known.gathered for index, known in weights.known.items() if index not in chosen)
-    return contents.calls < most and fit and alone
+    fewer = f"less than accumulate={most}"
+    found: list[Difference | str] = []
+    if contents.calls >= most:
+        found.append(Difference("calls that wait for others", str(contents.calls), fewer))
+    for index, kept in contents.kept.items():
+        if kept.gathered and (kept.gathered >= most or "accumulated" not in kept.slots):
+            found.append(Difference(f"weight {index!r}: accumulated gradients", str(kept.gathered), f"{fewer}, in a slot"))
+        elif kept.gathered and "accumulated" not in chosen.get(index, (kept, []))[1]:
+            found.append(f"weight {index!r}: accumulated gradients are not taken")
+    for index, known in weights.known.items():
+        if known.gathered and index not in chosen:
+            found.append(Difference(f"weight {index!r}: accumulated gradients", "nothing", str(known.gathered)))
+    return found
 
 
 def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | None, Collection[str], list[Difference | str]]:
