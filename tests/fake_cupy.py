@@ -152,6 +152,20 @@ class ndarray(NDArrayOperatorsMixin):
         transfers.append("get")
         return self._host.copy(order)
 
+    def set(self, host: np.ndarray[Any, Any]) -> None:
+        if not isinstance(host, np.ndarray):
+            raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
+        if host.dtype != self.dtype:
+            raise TypeError(f"{host.dtype} array cannot be set to {self.dtype} array")
+        if host.shape != self.shape:
+            raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {host.shape}")
+        if not (self.flags.c_contiguous or self.flags.f_contiguous):
+            raise RuntimeError("Cannot set to non-contiguous array")
+        here(self)[...] = host
+
+    def __len__(self) -> int:
+        return len(self._host)
+
     def __bool__(self) -> bool:
         return bool(self.get())
 

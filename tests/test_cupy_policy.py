@@ -173,3 +173,13 @@ def test_a_norm_over_two_devices_and_the_host_is_one_norm(cupy: Any) -> None:
     assert [take(weight).tolist() if not isinstance(weight, np.ndarray) else weight.tolist() for weight in weights] == [
         [-2 / 7], [-3 / 7], [-6 / 7]
     ]  # fmt: skip
+
+
+def test_what_is_accumulated_is_dropped_on_another_device_than_the_current_one(cupy: Any) -> None:
+    with cupy.cuda.Device(1):
+        weight, grads = put(cupy, np.ones(2)), [put(cupy, np.array([1.0, bad])) for bad in (1.0, math.inf)]
+    update = up.get_updater(up.SGD(1.0), accumulate=2, nonfinite="skip")
+    for grad in grads:
+        update.step([grad], [weight])
+    assert take(update.slots[0]["accumulated"]).tolist() == [0, 0]
+    assert update.report().what == "skipped"

@@ -25,7 +25,7 @@ RULES = {name: value for name in up.__all__ if inspect.isclass(value := getattr(
 del RULES["Optimizer"]
 
 
-def test_the_readme_runs_as_pasted(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readme_runs_as_pasted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     line, schedulers, *others = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     namespace: dict[str, Any] = {}
@@ -50,6 +50,25 @@ def test_the_page_of_policy_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out.splitlines() == [re.sub(" +", " ", comment.partition(":")[0]) for comment in comments]
     exec(carried, {})
     assert capsys.readouterr().out in carried.replace("# ", "\n").replace("  ", "")
+
+
+def test_the_page_of_checkpoints_runs_as_pasted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    script, other, read = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "checkpoints.md").read_text(), re.DOTALL)
+    first: dict[str, Any] = {}
+    exec(script, first)
+    assert {path.name for path in tmp_path.iterdir()} == {"run.safetensors", "run.1.safetensors", "run.2.safetensors"}
+    (tmp_path / "run.1.safetensors").replace(tmp_path / "run.safetensors")  # as if it had been stopped 50 batches earlier
+    again: dict[str, Any] = {}
+    exec(script, again)
+    assert again["state"] == first["state"]
+    assert again["weights"]["slope"].tobytes() == first["weights"]["slope"].tobytes()
+    exec(other, {})
+    assert "optimizer.lr: 0.1 in the file, 0.2 here" in capsys.readouterr().out
+    exec(read, {})
+    assert capsys.readouterr().out.splitlines() == re.findall(r"print\(.*\) +# (.*)", read)
 
 
 def test_the_page_of_rules_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:

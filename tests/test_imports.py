@@ -83,8 +83,7 @@ def test_a_library_that_may_be_missing_is_imported_where_it_is_needed_only(modul
         "updaters.backends.cupy": {"cupy"},
         "updaters.backends.halves": {"numba", "llvmlite"},
         "updaters.backends.numba": {"numba", "llvmlite"},
-        "updaters.checkpoint.contents": {"ml_dtypes"},
-        "updaters.checkpoint.files": {"safetensors"},
+        "updaters.checkpoint.files": {"ml_dtypes", "safetensors"},
         "updaters.pictures": {"matplotlib"},  # for type checkers
         "updaters.pictures.figure": {"matplotlib"},
     }

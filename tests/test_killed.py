@@ -39,7 +39,7 @@ def read(path):
     """The number of a file, which is a whole one."""
     with files.opened(path) as (text, arrays):
         assert arrays.keys() == {"a", "b"}
-        assert {value for array in arrays.values() for value in np.unique(array.read())} == {float(text)}
+        assert {value for array in arrays.values() for value in np.unique(array.view())} == {float(text)}
     return int(text)
 
 

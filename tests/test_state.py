@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import pickle
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -561,3 +563,210 @@ def test_an_inner_loop_over_batches_does_not_finish_the_epoch_of_the_outer_one()
         break
     assert (state.epoch, state.batch, state.unfinished, state.is_driven) == (1, 3, True, False)
     assert list(state.epochs(2)) == [1, 2]
+
+
+# Passing over what was done, without a look
+
+
+class Recording(Sequence[str]):
+    """A sequence that records which of its items it was asked for."""
+
+    def __init__(self, items: str) -> None:
+        self.items, self.asked = items, list[int]()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, place: Any) -> Any:
+        if place < len(self.items):
+            self.asked.append(place)
+        return self.items[place]
+
+
+def interrupted(batch: int) -> OptimizationState:
+    """A clock within its second epoch, so many batches of which are done."""
+    return OptimizationState(epoch=2, batch=batch, iteration=5 + batch, unfinished=True)
+
+
+@pytest.mark.parametrize("done", range(6))
+def test_a_sequence_is_not_asked_for_what_is_passed_over(done: int) -> None:
+    state, data = interrupted(done), Recording("abcde")
+    assert run(state, 2, data) == [(2, place, 5 + place, "abcde"[place - 1]) for place in range(done + 1, 6)]
+    assert data.asked == [*range(done, 5)]
+    assert state == OptimizationState(epoch=2, batch=5, iteration=10)
+
+
+SEQUENCES: dict[str, Any] = {
+    "list": [*"abcde"], "tuple": (*"abcde",), "str": "abcde", "bytes": b"abcde", "range": range(3, 13, 2), "array": np.arange(5),
+    "rows": np.arange(10).reshape(5, 2), "records": np.zeros(5, [("x", float)]), "recording": Recording("abcde"),
+}  # fmt: skip
+ITERABLES: dict[str, Callable[[], Any]] = {
+    "iterator": lambda: iter("abcde"), "generator": lambda: (item for item in "abcde"), "dict": lambda: dict.fromkeys("abcde"),
+    "view": lambda: dict.fromkeys("abcde").items(), "map": lambda: map(str.upper, "abcde"), "deque": lambda: deque("abcde"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("done", range(6))
+@pytest.mark.parametrize("name", [*SEQUENCES, *ITERABLES])
+def test_whatever_the_data_it_goes_on_with_what_comes_next(name: str, done: int) -> None:
+    def data() -> Any:
+        return SEQUENCES[name] if name in SEQUENCES else ITERABLES[name]()
+
+    whole = [item for epoch in OptimizationState().epochs(1) for item in data()]
+    found = [item for *_, item in run(interrupted(done), 2, data())]
+    assert len(found) == 5 - done
+    assert all(np.array_equal(one, other) for one, other in zip(found, whole[done:], strict=True))
+
+
+def test_an_iterator_is_run_through_what_is_passed_over() -> None:
+    asked = []
+
+    def data() -> Iterator[str]:
+        for item in "abcde":
+            asked.append(item)
+            yield item
+
+    assert [item for *_, item in run(interrupted(3), 2, data())] == ["d", "e"]
+    assert asked == [*"abcde"]
+
+
+def test_several_loops_of_an_epoch_are_passed_over_one_after_the_other() -> None:
+    state = interrupted(7)
+    first, second, third = Recording("abc"), Recording("defgh"), Recording("ij")
+    seen = [item for _ in state.epochs(2) for data in (first, second, third) for item in state.batches(data)]
+    assert "".join(seen) == "hij"
+    assert (first.asked, second.asked, third.asked) == ([], [4], [0, 1])
+    assert state == OptimizationState(epoch=2, batch=10, iteration=15)
+
+
+def test_a_sequence_shorter_than_what_was_done_is_passed_over_whole() -> None:
+    state, data = interrupted(4), Recording("abc")
+    assert [item for _ in state.epochs(2) for item in state.batches(data)] == []
+    assert data.asked == []
+    assert state.unfinished is False
+
+
+@pytest.mark.parametrize("done", range(4))
+@pytest.mark.parametrize("change", ["grows", "shrinks"])
+def test_a_sequence_that_changes_is_run_through_as_lists_are(done: int, change: str) -> None:
+    def items(state: OptimizationState) -> list[str]:
+        data, seen = [*"abcdef"], []
+        for _ in state.epochs(2):
+            for item in state.batches(data):
+                seen.append(item)
+                if item == "d":
+                    data.extend("gh") if change == "grows" else data.__delitem__(slice(5, None))
+        return seen
+
+    assert items(interrupted(done)) == items(interrupted(0))[done:]
+
+
+# Random numbers
+
+
+def words(state: OptimizationState, seed: Any, clock: Any) -> tuple[int, ...]:
+    """The first bits of a generator."""
+    return tuple(state.generator(seed, clock=clock).bit_generator.random_raw(2).tolist())
+
+
+def test_random_numbers_depend_on_the_seed_the_clock_and_its_reading_alone() -> None:
+    for clock, other in (("epoch", "iteration"), ("iteration", "epoch")):
+        state = OptimizationState(**{clock: 3})  # type: ignore[arg-type]
+        first = state.generator(5, clock=clock)  # type: ignore[arg-type]
+        expected = first.random(3).tolist()
+        first.random(100)
+        elsewhere = OptimizationState(batch_size=7, batch=9, held=1, last_held=2, unfinished=True, **{clock: 3, other: 11})  # type: ignore[arg-type]
+        np.random.default_rng(0)
+        assert state.generator(5, clock=clock).random(3).tolist() == expected  # type: ignore[arg-type]
+        assert elsewhere.generator(5, clock=clock).random(3).tolist() == expected  # type: ignore[arg-type]
+        assert pickle.loads(pickle.dumps(state)).generator(5, clock=clock).random(3).tolist() == expected
+
+
+SEEDS: list[Any] = [
+    0, 1, 5, 2**32 - 1, 2**32, 2**32 + 5, 2**64, 2**200, (0, 0), (5, 0), (0, 5), (5, 0, 0), (5, 0, 0, 0, 0), (0, 1), (1, 0),
+    (0, 2**32), (2**32, 0), (1, 2), (2, 1), (1, 0, 2), (0, 1, 5), (2**32, 5), (0, 1 + 5 * 2**32), (2, 0, 1, 5), (1, 5, 1),
+]  # fmt: skip
+
+
+def test_streams_of_other_seeds_clocks_and_readings_are_others() -> None:
+    seen = {}
+    for reading in (0, 1, 2, 3, 256, 2**32 - 1, 2**32, 2**33):
+        state = OptimizationState(epoch=reading, iteration=reading)
+        for seed in SEEDS:
+            for clock in ("epoch", "iteration"):
+                seen[reading, seed, clock] = words(state, seed, clock)
+    assert len({*seen.values()}) == len(seen)
+    bits = np.array([[word >> place & 1 for word in pair for place in range(64)] for pair in seen.values()], float)
+    assert abs(bits.mean() - 0.5) < 4 * 0.5 / math.sqrt(bits.size)
+    assert np.abs(np.corrcoef(bits) - np.eye(len(bits))).max() < 0.6  # of 128 bits each, and 80000 pairs
+
+
+def test_sequences_of_seeds_of_any_kind_are_the_same() -> None:
+    state = OptimizationState(epoch=2)
+    expected = words(state, (1, 2), "epoch")
+    assert words(state, [1, 2], "epoch") == words(state, [np.int64(1), np.uint8(2)], "epoch") == expected
+    assert words(state, range(1, 3), "epoch") == expected
+    assert words(state, 7, "epoch") == words(state, (7,), "epoch") == words(state, np.int32(7), "epoch")
+
+
+PINNED = {
+    (0, "epoch", 1): (0x91838668EEC1F582, 0xCDCC0D060CAB85EA),
+    (0, "epoch", 700): (0x99CB087515857409, 0xD38E09B813D2744C),
+    (0, "iteration", 1): (0x954A9C992B8133A2, 0x55B34BB7C26A3618),
+    (0, "iteration", 700): (0x146F222C998F55E7, 0x79AA67D620821B6F),
+    ((1, 2, 3), "epoch", 1): (0x4893EB68DA8A4C1C, 0xB63095052126209A),
+    ((1, 2, 3), "epoch", 700): (0x9BFE3A51A7194314, 0xF03B54135FFF27D5),
+    ((1, 2, 3), "iteration", 1): (0x8D204649D3AA6877, 0xB48D037FC103284F),
+    ((1, 2, 3), "iteration", 700): (0xB69F9CB600488425, 0xA11BA2B44B7B6657),
+    (2**40, "epoch", 1): (0x4540BEE69C14F546, 0x2D1D0603857F3579),
+    (2**40, "epoch", 700): (0x11D506AFB8205A86, 0xEB73DA0A162BE0EB),
+    (2**40, "iteration", 1): (0xEA3640F9925A9036, 0xFB49BA688C928BDB),
+    (2**40, "iteration", 700): (0xC1C90F0344D1BC26, 0xD815BF0A9D618E13),
+}
+
+
+def test_random_bits_are_pinned_for_ever() -> None:
+    found = {
+        (seed, clock, reading): words(OptimizationState(epoch=reading, iteration=reading), seed, clock)
+        for seed in (0, (1, 2, 3), 2**40)
+        for clock in ("epoch", "iteration")
+        for reading in (1, 700)
+    }
+    assert found == PINNED
+
+
+BAD_SEEDS: list[tuple[Any, type[Exception]]] = [
+    (-1, ValueError), (1.0, TypeError), (None, TypeError), ("1", TypeError), (b"1", TypeError), (True, TypeError), ([], ValueError),
+    ([1, -1], ValueError), ([1, None], TypeError), ([[1]], TypeError), ({1}, TypeError), (np.array([1, 2]), TypeError),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("seed", "error"), BAD_SEEDS, ids=[str(place) for place in range(len(BAD_SEEDS))])
+def test_what_is_no_seed_is_refused(seed: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"generator\(seed\) must be an integer"):
+        OptimizationState().generator(seed, clock="epoch")
+
+
+@pytest.mark.parametrize("clock", ["batch", "Epoch", "", None, 1])
+def test_what_is_no_clock_is_refused(clock: Any) -> None:
+    with pytest.raises(ValueError, match=r"generator\(clock=\) must be 'epoch' or 'iteration', got"):
+        OptimizationState().generator(0, clock=clock)
+
+
+def test_an_interrupted_epoch_has_the_order_that_it_had() -> None:
+    def epochs(state: OptimizationState, stop: int, seen: list[Any]) -> None:
+        for _ in state.epochs(3):
+            order = state.generator(4, clock="epoch").permutation(6)
+            for rows in state.batches(order.reshape(3, 2)):
+                seen.append((*rows.tolist(), state.generator(5, clock="iteration").integers(1000)))
+                if state.iteration == stop:
+                    return
+
+    whole: list[Any] = []
+    epochs(OptimizationState(), 99, whole)
+    assert len({*whole}) == 9
+    for stop in range(1, 10):
+        state, seen = OptimizationState(), list[Any]()
+        epochs(state, stop, seen)
+        epochs(pickle.loads(pickle.dumps(state)), 99, seen)
+        assert seen == whole

@@ -1,6 +1,7 @@
 """A user's script that builds every optimizer and schedule, for type checkers to read; `make lint` has mypy do so."""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -169,4 +170,10 @@ for optimizer in optimizers:
     better: npt.NDArray[np.float32] = update.evaluation_weight("w", weights["w"])
     count: int = update.slots["w"].count
     what: str = update.report().what
+    taken: up.LoadReport = update.load_state_dict(update.state_dict())
+    if TYPE_CHECKING:
+        update.save("run.safetensors", weights=weights, keep=2, wait=False, extra={"seed": 0})
+        taken = update.load(Path("run.safetensors"), weights=[weights["w"]], strict=False)
+        state.generator([0, 1], clock="batch")  # type: ignore[arg-type]
+    order: npt.NDArray[np.int64] = state.generator(0, clock="epoch").permutation(3)
     value: float = up.get_learning_rate(rate, state.ahead(1)) + up.get_momentum(ramp, state)

@@ -42,6 +42,19 @@ def _begin(state: OptimizationState, _: attrs.Attribute[Any], epoch: int) -> int
     return epoch
 
 
+def _words(seed: int) -> list[int]:
+    """A seed as words of 32 bits, their number first: to NumPy alone 5 is the same as (5, 0), and 2**32 as (0, 1)."""
+    count = max(1, -(-seed.bit_length() // 32))
+    return [count, *(seed >> 32 * place & 0xFFFFFFFF for place in range(count))]
+
+
+def _onwards(data: Any, place: int) -> Iterator[Any]:
+    """The items of a sequence from a place on, as its own iterator would go on: it may grow or shrink meanwhile."""
+    while place < len(data):
+        yield data[place]
+        place += 1
+
+
 @attrs.define
 class OptimizationState:
     """The clock that schedules and updates read.
@@ -156,7 +169,7 @@ class OptimizationState:
             if self._done and isinstance(data, (Sequence, np.ndarray)):
                 done = min(self._done, len(data))
                 self._done -= done
-                left = (data[place] for place in range(done, len(data)))
+                left = _onwards(data, done)
             for examples in left:
                 if self._done:
                     self._done -= 1
@@ -191,15 +204,17 @@ class OptimizationState:
             ...     order = state.generator(0, clock="epoch").permutation(4)
             ...     for rows in state.batches(order.reshape(2, 2)):
             ...         print(epoch, rows)
-            1 [2 0]
-            1 [3 1]
-            2 [0 1]
-            2 [2 3]
+            1 [1 3]
+            1 [0 2]
+            2 [3 1]
+            2 [2 0]
         """
         if clock not in ("epoch", "iteration"):
             raise ValueError(f"generator(clock=) must be 'epoch' or 'iteration', got {clock!r}")
         seeds = seed if isinstance(seed, Sequence) and not isinstance(seed, (str, bytes)) else [seed]
-        entropy = [whole(one, "generator(seed)") for one in seeds]
+        if not seeds:
+            raise ValueError(f"generator(seed) must be an integer from 0, or several, got {seed!r}")
+        entropy = [word for one in seeds for word in _words(whole(one, "generator(seed)"))]
         reading = (0, self.epoch) if clock == "epoch" else (1, self.iteration)
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy, spawn_key=reading)))
 

@@ -43,7 +43,7 @@ def bind(known: WeightState, section: Section, weight: Array, grad: Array) -> An
 def read(known: WeightState, weight: Array, policy: Policy) -> Array:
     """The weight as its rule reads it: where it has a master, a new array in the master's dtype."""
     begin = Storage.of(weight.dtype, policy).begin
-    if not begin:
+    if not begin or "master" not in known.arrays:  # a weight that stands still may have been loaded without one
         return weight
     backend = load("numpy" if isinstance(weight, np.ndarray) else "cupy")
     w = backend.slot(weight, weight.shape, slot_dtype(weight.dtype), "w")

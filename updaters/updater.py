@@ -564,11 +564,12 @@ class Updater:
         kept = [values.pop(name) for name in ("optimizer", "known", "backend", "reports", "warned", "met")]
         optimizer, known, backend, reports, warned, met = kept
         self.__dict__.update(values)
-        self._weights = Weights(Choice(optimizer), known, backends.check(backend), reports)
+        choice = Choice(optimizer)
+        for index in met:  # in the order in which they came
+            choice.match(index)
+        self._weights = Weights(choice, known, backends.check(backend), reports)
         self._weights.warned = warned
         self._saving = None
-        for index in met:
-            self._weights.choice.match(index)
         self._begin()
 
     def __repr__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -105,7 +106,9 @@ class WeightState:
 
     def empty(self) -> None:
         """Drop what is accumulated."""
-        self._arrays["accumulated"][...] = 0
+        accumulated = self._arrays["accumulated"]
+        with nullcontext() if isinstance(accumulated, np.ndarray) else accumulated.device:
+            accumulated[...] = 0
         self.gathered = 0
 
     @property

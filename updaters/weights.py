@@ -73,12 +73,22 @@ class Weights:
                     f"{theirs!r} keeps {listed(new | {*rule.scalars})} for weight {index!r}, and {before}; "
                     "a new updater begins with new slots"
                 )
+            if known.waiting:
+                self._check_loaded(known, rule)
         self.take_up(choice, rules)
         for index, rule_or_frozen in chosen.items():
             known = self.known[index]
             known.unbind(rule_or_frozen)
             if known.gathered and isinstance(rule_or_frozen, Frozen):  # or it would wait for a group that goes on without it
                 known.empty()
+
+    def _check_loaded(self, known: WeightState, rule: Rule) -> None:
+        """Raise where what was loaded for a weight that stood still is not what its rule keeps."""
+        for name, (shape, dtype) in self.expected(rule, known.shape, known.dtype).items():
+            array = known.arrays.get(name)
+            if array is not None and (array.shape, array.dtype) != (shape, dtype):
+                there, here = f"{array.dtype}{list(array.shape)}", f"{dtype}{list(shape)}"
+                raise ValueError(f"weight {known.index!r}: slot {name!r}: {there} was loaded, {here} here")
 
     def rule_for(self, index: Index, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Rule | Frozen:
         """The rule for a weight."""
@@ -290,7 +300,7 @@ class Weights:
         """The weight to evaluate with, in the dtype of slots, as reals."""
         average = self.choice.policy.average
         arrays = {name: as_reals(array) for name, array in known.arrays.items()}
-        if average is not None and (known.count or (known.gathered and average.every_call)):
+        if average is not None and "average" in arrays and (known.count or (known.gathered and average.every_call)):
             return arrays["average"]
         w = as_reals(read(known, weight, self.choice.policy).astype(slot_dtype(weight.dtype), copy=False))
         if not known.count:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
@@ -12,7 +13,7 @@ import attrs
 import numpy as np
 
 from updaters.arrays import Array, library, real_dtype
-from updaters.checkpoint.files import CODES
+from updaters.checkpoint.files import CODES, dtype_name
 from updaters.state import OptimizationState
 from updaters.version import __version__
 from updaters.weight_state import Index, WeightState, check_index
@@ -38,8 +39,8 @@ class Source(Protocol):
     def shape(self) -> tuple[int, ...]:
         """Its shape, as files have it."""
 
-    def read(self) -> Array:
-        """The array as files have it, in memory of its own, on the host."""
+    def view(self) -> Array:
+        """The array as files have it, on the host."""
 
 
 @attrs.frozen
@@ -51,7 +52,7 @@ class InMemory:
     @property
     def code(self) -> str:
         """Its dtype, as files have it."""
-        name: str = self._array.dtype.name
+        name = dtype_name(self._array.dtype).removeprefix(">")
         return CODES.get(name, name)
 
     @property
@@ -59,11 +60,11 @@ class InMemory:
         """Its shape, as files have it."""
         return (*self._array.shape, 2) if self._array.dtype.kind == "c" else self._array.shape
 
-    def read(self) -> Array:
-        """The array as files have it."""
-        array = on_host(self._array)
+    def view(self) -> Array:
+        """The array as files have it, on the host."""
+        array = self._array if isinstance(self._array, np.ndarray) else self._array.get(order="A")
         if array.dtype.kind == "c":
-            return np.ascontiguousarray(array)[..., np.newaxis].view(real_dtype(array.dtype))
+            return np.require(array, requirements="C")[..., np.newaxis].view(real_dtype(array.dtype))
         return array
 
 
@@ -105,13 +106,21 @@ class Kept:
         in_f = any(array.flags.f_contiguous and not array.flags.c_contiguous for array in known.arrays.values())
         return cls(
             known.shape, dtype_name(known.dtype), known.device, known.count, known.gathered, dict(known.scalars),
-            {name: array.dtype.name for name, array in known.arrays.items()}, "F" if in_f else "C", dict(known.arrays),
+            {name: dtype_name(array.dtype) for name, array in known.arrays.items()}, "F" if in_f else "C", dict(known.arrays),
         )  # fmt: skip
 
     def to_data(self) -> dict[str, Any]:
         """All but the arrays."""
-        data = attrs.asdict(self, filter=lambda field, value: field.name != "slots", recurse=False)
-        return data | {"shape": list(self.shape), "scalars": numbers_to_data(self.scalars)}
+        return {
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "device": self.device,
+            "count": self.count,
+            "gathered": self.gathered,
+            "scalars": numbers_to_data(self.scalars),
+            "dtypes": dict(self.dtypes),
+            "order": self.order,
+        }
 
     @classmethod
     def from_data(cls, data: Any, where: str, slots: Callable[[str], Source]) -> Kept:
@@ -181,7 +190,12 @@ class Contents:
 
     def arrays(self) -> dict[str, Array]:
         """The arrays, by their names in a file."""
-        slots = {slot_name(index, name): array for index, kept in self.kept.items() for name, array in kept.slots.items()}
+        slots = {
+            f"{prefix}{name}": array
+            for index, kept in self.kept.items()
+            for prefix in [slot_name(index, "")]
+            for name, array in kept.slots.items()
+        }
         return slots | {weight_name(index): array for index, array in (self.weights or {}).items()}
 
     def copied(self) -> Contents:
@@ -200,7 +214,7 @@ class Contents:
             TypeError, ValueError: something in it is more than JSON can hold.
         """
         text = json.dumps(self.to_data(), separators=(",", ":"))
-        check_values(text, len(self.arrays()))
+        check_values(text, sum(len(kept.slots) for kept in self.kept.values()) + len(self.weights or ()))
         return text
 
     @classmethod
@@ -262,7 +276,8 @@ class Contents:
         kept: dict[Index, Kept] = {}
         for place, one in enumerate(_list(data, "kept", "")):
             index = _index(one, f"kept[{place}]", kept)
-            kept[index] = Kept.from_data(one, f"weight {index!r}", lambda name, index=index: take(slot_name(index, name)))  # type: ignore[misc]
+            prefix = slot_name(index, "")
+            kept[index] = Kept.from_data(one, f"weight {index!r}", lambda name, prefix=prefix: take(f"{prefix}{name}"))  # type: ignore[misc]
         weights: dict[Index, Any] | None = None
         if _field(data, "weights", "") is not None:
             weights = {}
@@ -304,14 +319,33 @@ def clock_of(state: OptimizationState) -> dict[str, Any]:
 def text_of(index: Index) -> str:
     """An index as a text that no other index has: itself where it is a str, unless JSON would read it as something."""
     data = _listed(index)
-    if isinstance(data, str):
-        try:
-            json.loads(data)
-        except (ValueError, RecursionError):
-            with_surrogates = any("\ud800" <= character <= "\udfff" for character in data)
-            if not with_surrogates:
-                return data
+    if isinstance(data, str) and not _is_json(data) and _has_bytes(data):
+        return data
     return json.dumps(data)
+
+
+JSON = re.compile(r'\s*[-0-9"\[{tfnNI]')
+"""How all texts begin that Python takes for JSON."""
+
+
+def _is_json(text: str) -> bool:
+    if JSON.match(text) is None:
+        return False
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    except RecursionError:
+        pass
+    return True
+
+
+def _has_bytes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        return False
+    return True
 
 
 def slot_name(index: Index, name: str) -> str:
@@ -322,34 +356,6 @@ def slot_name(index: Index, name: str) -> str:
 def weight_name(index: Index) -> str:
     """What a weight is called in a file."""
     return f"weights/{text_of(index)}"
-
-
-def dtype_name(dtype: np.dtype[Any]) -> str:
-    """What a dtype is called, with a `>` in front where its bytes are in the other order than most machines'."""
-    big = dtype.byteorder == ">" or (dtype.byteorder == "=" and sys.byteorder == "big")
-    return f"{'>' if big else ''}{dtype.name}"
-
-
-def dtype_named(name: str) -> np.dtype[Any]:
-    """The dtype of a name.
-
-    Raises:
-        ValueError: there is none.
-        ModuleNotFoundError: it is bfloat16, and ml_dtypes is not installed.
-    """
-    dtype: np.dtype[Any]
-    plain = name.removeprefix(">")
-    if plain not in CODES:
-        raise ValueError(f"dtype must be one of {', '.join(CODES)}, got {name!r:.60}")
-    if plain == "bfloat16":
-        try:
-            import ml_dtypes
-        except ModuleNotFoundError:
-            raise ModuleNotFoundError("bfloat16 needs ml_dtypes: pip install ml_dtypes", name="ml_dtypes") from None
-        dtype = np.dtype(ml_dtypes.bfloat16)
-    else:
-        dtype = np.dtype(f"{'<' if name == plain else '>'}{np.dtype(plain).str[1:]}")
-    return dtype
 
 
 def _listed(index: Index) -> Any:

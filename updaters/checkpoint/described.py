@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -11,6 +11,7 @@ import numpy as np
 
 from updaters.config import SETTINGS, VERSION, check_depth, fields_of, has_fields, kind_named, written, written_fields
 from updaters.optimizers import Optimizer
+from updaters.policy import Policy
 
 UNREGISTERED = "unregistered"
 HEADS = ("type", "function", UNREGISTERED)
@@ -18,7 +19,8 @@ HEADS = ("type", "function", UNREGISTERED)
 
 def described(optimizer: Optimizer) -> dict[str, Any]:
     """What `to_config` says of an optimizer; where that would refuse, a class is its name and its fields, and all else a name."""
-    data: dict[str, Any] = written(optimizer, "optimizer", 0, _unregistered)
+    whole = attrs.evolve(optimizer, policy=optimizer.policy or Policy())  # none is the same as one that does nothing
+    data: dict[str, Any] = written(whole, "optimizer", 0, _unregistered)
     return {"version": VERSION, **data}
 
 
@@ -84,8 +86,13 @@ class Difference:
         return f"{self.where}: {self.there} in the file, {self.here} here"
 
 
-def differences(there: Any, here: Any, path: str = "optimizer") -> Iterator[Difference]:
-    """Where two descriptions differ. A field that is not there counts as its default, since it may be newer than the file."""
+def differences(there: Any, here: Any, apart: Collection[str] = (), path: str = "optimizer") -> Iterator[Difference]:
+    """Where two descriptions differ, but for places that are seen to apart.
+
+    A field that is not there counts as its default, since it may be newer than the file.
+    """
+    if path in apart:
+        return
     if isinstance(there, Mapping) and isinstance(here, Mapping):
         heads = [{head: data[head] for head in HEADS if head in data} for data in (there, here)]
         if heads[0] != heads[1]:
@@ -94,12 +101,12 @@ def differences(there: Any, here: Any, path: str = "optimizer") -> Iterator[Diff
         defaults = _defaults(here)
         for name in [*here, *(name for name in there if name not in here)]:
             if name in there or name not in defaults:
-                yield from differences(there.get(name, _ABSENT), here.get(name, _ABSENT), f"{path}.{name}")
+                yield from differences(there.get(name, _ABSENT), here.get(name, _ABSENT), apart, f"{path}.{name}")
             else:
-                yield from differences(defaults[name], here[name], f"{path}.{name}")
+                yield from differences(defaults[name], here[name], apart, f"{path}.{name}")
     elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
         for i, (one, other) in enumerate(zip(there, here, strict=True)):
-            yield from differences(one, other, f"{path}[{i}]")
+            yield from differences(one, other, apart, f"{path}[{i}]")
     elif isinstance(there, bool) is not isinstance(here, bool) or there != here:
         yield Difference(path, _short(there), _short(here))
 

@@ -1,7 +1,7 @@
 """A file of named arrays and a text, in the safetensors format: written as a whole or not at all, and read with suspicion.
 
 Files are written here, a piece of an array at a time, since the safetensors library wants all arrays in the host's memory at
-once. They are read by that library.
+once. That library checks what is read, of which nothing is copied but what is taken.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from io import BufferedWriter
+from functools import cache
+from io import BufferedWriter, FileIO
+from math import prod
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from threading import get_ident
-from typing import Any
+from typing import Any, BinaryIO
 from weakref import WeakValueDictionary
 
 import attrs
 import numpy as np
 
-from updaters.arrays import Array, as_reals
+from updaters.arrays import Array, DType, as_reals
 from updaters.checks import whole
 
 if sys.platform != "win32":
@@ -40,8 +43,46 @@ PIECE = 1 << 24
 CODES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64", "complex64": "F32", "complex128": "F64"}
 """What the format calls a dtype; complex arrays are pairs of reals there, with a last axis of two."""
 
+BUFFERED = 1 << 20
+"""Bytes of small arrays that are written together."""
+
 LONGEST = 100_000_000
 """The bytes that a header may have, as the library holds it."""
+
+
+@cache
+def dtype_name(dtype: DType) -> str:
+    """What a dtype is called, with a `>` in front where its bytes are in the other order than most machines'."""
+    big = dtype.byteorder == ">" or (dtype.byteorder == "=" and sys.byteorder == "big")
+    return f"{'>' if big else ''}{dtype.name}"
+
+
+@cache
+def dtype_named(name: str) -> DType:
+    """The dtype of a name.
+
+    Raises:
+        ValueError: there is none.
+        ModuleNotFoundError: it is bfloat16, and ml_dtypes is not installed.
+    """
+    dtype: DType
+    plain = name.removeprefix(">")
+    if plain not in CODES:
+        raise ValueError(f"dtype must be one of {', '.join(CODES)}, got {name!r:.60}")
+    if plain == "bfloat16":
+        try:
+            import ml_dtypes
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError("bfloat16 needs ml_dtypes: pip install ml_dtypes", name="ml_dtypes") from None
+        dtype = np.dtype(ml_dtypes.bfloat16)
+    else:
+        dtype = np.dtype(f"{'<' if name == plain else '>'}{np.dtype(plain).str[1:]}")
+    return dtype
+
+
+def dtype_of(code: str) -> DType:
+    """The dtype that the format calls so."""
+    return dtype_named(next(name for name, its in CODES.items() if its == code))
 
 
 def check_path(path: str | os.PathLike[str]) -> Path:
@@ -100,7 +141,7 @@ def _header(order: list[str], arrays: Mapping[str, Array], text: str) -> bytes:
         array = arrays[name]
         start, end = end, end + int(array.nbytes)
         shape = [*array.shape, 2] if array.dtype.kind == "c" else [*array.shape]
-        entries[name] = {"dtype": CODES[array.dtype.name], "shape": shape, "data_offsets": [start, end]}
+        entries[name] = {"dtype": CODES[dtype_name(array.dtype).removeprefix(">")], "shape": shape, "data_offsets": [start, end]}
     header = json.dumps(entries, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
     if len(header) > LONGEST:
@@ -166,7 +207,8 @@ def _partial(path: Path) -> Iterator[tuple[Path, BufferedWriter]]:
 def _created(partial: Path) -> BufferedWriter:
     """The file, as it is if it is there."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)  # others may leave links in a folder that all write to
-    return _writing.setdefault((partial, get_ident()), open(os.open(partial, flags, 0o666), "wb"))
+    file = _writing[partial, get_ident()] = BufferedWriter(FileIO(os.open(partial, flags, 0o666), "wb"), BUFFERED)
+    return file
 
 
 def _locked(partial: Path) -> BufferedWriter | None:
@@ -278,45 +320,56 @@ class Stored:
 
     code: str
     shape: tuple[int, ...]
-    _name: str
-    _file: Any
+    _memory: mmap
+    _start: int
 
-    def read(self) -> Array:
-        """The array, in memory of its own."""
-        return self._file.get_tensor(self._name)
+    def view(self) -> Array:
+        """The array as it lies in the file."""
+        dtype = dtype_of(self.code)
+        size = prod(self.shape)
+        flat = np.frombuffer(self._memory, dtype, size, self._start) if size else np.empty(0, dtype)
+        return flat.reshape(self.shape)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[str, dict[str, Stored]]]:
-    """The text and the arrays of a file, which are read when they are asked for.
+    """The text and the arrays of a file, which are read when they are looked at.
 
     Raises:
         FileNotFoundError, OSError: there is no file, or it cannot be read.
         ValueError: it is damaged, or it is none of ours.
     """
-    _check_header(path)
     from safetensors import SafetensorError, safe_open
 
-    try:
-        with safe_open(os.fspath(path), framework="numpy") as file:
-            text = (file.metadata() or {}).get(KEY)
+    if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for somebody to write to it
+        raise ValueError(f"{path} is no regular file")
+    while True:
+        with open(path, "rb") as file:
+            length = _header_length(file, path)
+            try:
+                with safe_open(os.fspath(path), framework="numpy") as checked:
+                    text = (checked.metadata() or {}).get(KEY)
+            except SafetensorError as error:
+                raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from None
+            if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                continue  # another one has taken its place between the two looks at it
             if text is None:
                 raise ValueError(f"{path}: no updater has saved this file")
-            arrays = {}
-            for name in file.keys():  # noqa: SIM118
-                part = file.get_slice(name)
-                arrays[name] = Stored(part.get_dtype(), tuple(part.get_shape()), name, file)
-            yield text, arrays
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from error
+            entries = json.loads(file.read(length))
+            memory = mmap(file.fileno(), 0, access=ACCESS_READ)
+        arrays = {
+            name: Stored(entry["dtype"], tuple(entry["shape"]), memory, 8 + length + entry["data_offsets"][0])
+            for name, entry in entries.items()
+            if name != "__metadata__"
+        }
+        yield text, arrays
+        return
 
 
-def _check_header(path: Path) -> None:
-    """Raise where a header says that it is longer than its file."""
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for somebody to write to it
-        raise ValueError(f"{path} is no regular file")
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if status.st_size < 8 or length > min(status.st_size - 8, LONGEST):
-            raise ValueError(f"{path} is damaged, or no safetensors file: a header of {length} bytes in {status.st_size}")
+def _header_length(file: BinaryIO, path: Path) -> int:
+    """The length of a header, or an error where it says that it is longer than its file."""
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or length > min(size - 8, LONGEST):
+        raise ValueError(f"{path} is damaged, or no safetensors file: a header of {length} bytes in {size}")
+    return length

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import attrs
 import numpy as np
 
-from updaters.arrays import Array, DType, device
+from updaters.arrays import Array, device
 from updaters.backends import load
-from updaters.checkpoint.contents import Contents, Kept, Source, clock_of, dtype_name, dtype_named
+from updaters.checkpoint.contents import Contents, Kept, Source, clock_of
 from updaters.checkpoint.described import Difference, described, differences, moving, unchecked
+from updaters.checkpoint.files import dtype_name, dtype_named
 from updaters.checks import POSITIVE, number
 from updaters.policy import Frozen
 from updaters.state import OptimizationState
@@ -37,6 +39,14 @@ class LoadReport:
         clock: the clock as it stood.
         versions: of what it was saved by.
         extra: what was given to `save` as `extra`.
+
+    Example:
+        >>> update = up.get_updater(up.Adam(0.1))
+        >>> update.step([np.ones(2)], [np.ones(2)])
+        >>> up.get_updater(up.Adam(0.2)).load_state_dict(update.state_dict(), strict=False)
+        loaded a state dict: epoch 0, batch 0, iteration 1
+        weights: 0; slots: of 1, of which 1 wait for their weights
+        left: optimizer.lr: 0.1 in the file, 0.2 here
     """
 
     source: str | None
@@ -69,17 +79,26 @@ class LoadReport:
 
 @attrs.frozen
 class Taken:
-    """What is taken for a weight."""
+    """What is taken for a weight: slots as they lie where they are taken from, and the numbers beside them."""
 
     kept: Kept
     slots: dict[str, Array]
-    scalars: dict[str, float]
     gathered: int
+
+    def apart(self, index: Index) -> WeightState:
+        """The same for a weight that has not been given yet, in memory of its own."""
+        kept = self.kept
+        slots = {
+            name: np.array(values, dtype=dtype_named(kept.dtypes[name]), order=kept.order)  # type: ignore[call-overload]
+            for name, values in self.slots.items()
+        }
+        dtype, scalars = dtype_named(kept.dtype), dict(kept.scalars)
+        return WeightState(index, kept.shape, dtype, "cpu", slots, scalars, kept.count, self.gathered, waiting=True)
 
 
 @attrs.frozen
 class Restored:
-    """All that is to change, worked out and read; writing it cannot fail.
+    """All that is to change, worked out; writing it cannot fail.
 
     Attributes:
         new: what is kept for weights that have not been given here.
@@ -103,10 +122,13 @@ class Restored:
 
     def write(self, weights: Weights, state: OptimizationState) -> None:
         """Change the arrays, what is kept, and the clock."""
+        for known in weights.known.values():
+            if known.gathered:
+                known.empty()
         for array, values in self.fills:
             _fill(array, values)
         for known, taken in self.counted:
-            known.count, known.gathered, known._scalars = taken.kept.count, taken.gathered, taken.scalars
+            known.count, known.gathered, known._scalars = taken.kept.count, taken.gathered, dict(taken.kept.scalars)
         for known in self.new:
             weights.known[known.index] = known
         for index in self.met:
@@ -142,7 +164,9 @@ def restore(
     """
     optimizer, policy = weights.choice.optimizer, weights.choice.policy
     here = described(optimizer)
-    found: list[Difference | str] = list(differences(contents.optimizer, here))
+    moves = dict(moving(optimizer))
+    of_those = {f"{place}.{name}" for place, one in moves.items() for name in one.state_dict()}
+    found: list[Difference | str] = list(differences(contents.optimizer, here, of_those))
 
     clock = _clock(contents.clock)
     if clock.batch_size != state.batch_size:
@@ -156,52 +180,57 @@ def restore(
         kept_scale = dict(loss_scale)
     elif kept_scale:
         number(kept_scale["scale"], "the loss scale in the file", POSITIVE)
+        if not policy.moves:  # it is what its field says
+            kept_scale = wanted
 
-    chosen: dict[Index, tuple[Kept, list[str]]] = {}
-    for index, kept in contents.kept.items():
-        names, unlike = _fitting(index, kept, weights)
-        found += unlike
-        if names is not None:
-            chosen[index] = kept, names
+    chosen, unlike_slots = _chosen(contents, weights)
+    found += unlike_slots
     lacking = [index for index in weights.known if index not in contents.kept]
     found += [Difference(f"weight {index!r}", "nothing", "slots") for index in lacking]
-    calls = contents.calls if contents.calls < policy.accumulate else 0
-    if calls != contents.calls:
-        found.append(Difference("calls that wait for others", str(contents.calls), f"less than accumulate={policy.accumulate}"))
+    gathers = _gathers(contents, chosen, weights)
+    if not gathers:
+        found.append("accumulated gradients: none is taken, neither of the file's nor those here, unless all can be")
+        chosen = {index: (kept, [name for name in names if name != "accumulated"]) for index, (kept, names) in chosen.items()}
 
     theirs = {} if contents.weights is None else contents.weights
-    fills: list[tuple[Array, tuple[str, Source]]] = []
+    given = {} if arrays is None else arrays
+    fills: list[tuple[Array, Array]] = []
+    filled: list[Index] = []
+    for index, array in given.items():
+        unlike_weight = _unlike_weight(index, array, theirs.get(index))
+        if unlike_weight is None:
+            fills.append((array, _array(*theirs[index])))
+            filled.append(index)
+        else:
+            found.append(unlike_weight)
     if arrays is not None:
-        for index, array in arrays.items():
-            unlike_weight = _unlike_weight(index, array, theirs.get(index))
-            if unlike_weight is None:
-                fills.append((array, theirs[index]))
-            else:
-                found.append(unlike_weight)
-        found += [Difference(f"weight {index!r}", "a weight", "none given") for index in theirs if index not in arrays]
+        found += [Difference(f"weight {index!r}", "a weight", "none given") for index in theirs if index not in given]
 
-    name = source or "the state dict"
     if strict and found:
         more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         said = "; ".join(map(str, found[:SHOWN]))
-        raise ValueError(f"{name} is not of this updater: {said}{more}. strict=False takes what fits")
+        raise ValueError(f"{source or 'the state dict'} is not of this updater: {said}{more}. strict=False takes what fits")
 
-    taken = {index: _read(kept, names, policy.accumulate) for index, (kept, names) in chosen.items()}
-    read = [(array, _array(dtype, one, "C")) for array, (dtype, one) in fills]
-    found += _move(contents.moving, dict(moving(optimizer)), strict)
+    new, counted = [], []
+    for index, (kept, names) in chosen.items():
+        slots = {name: _array(kept.dtypes[name], kept.slots[name]) for name in names}
+        taken = Taken(kept, slots, kept.gathered if "accumulated" in slots else 0)
+        known = weights.known.get(index)
+        if known is None or known.waiting:
+            new.append(taken.apart(index))
+        else:
+            counted.append((known, taken))
+            fills += [(known._arrays[name], values) for name, values in taken.slots.items()]
+    found += _move(contents.moving, moves, strict)
 
-    new = [_waiting(index, one) for index, one in taken.items() if index not in weights.known]
-    counted = [(weights.known[index], one) for index, one in taken.items() if index in weights.known]
-    read += [(known._arrays[slot], values) for known, one in counted for slot, values in one.slots.items()]
-    left = list(map(str, found))
+    left = [*map(str, found), *(f"weight {index!r}: nothing of it" for index in contents.kept if index not in chosen)]
     if theirs and arrays is None:
         left.append(f"{len(theirs)} weights, which were not asked for; load(..., weights=weights) takes them")
     report = LoadReport(
-        source, True, tuple(taken), tuple(known.index for known in new),
-        tuple(index for index in theirs if arrays is not None and any(array is arrays.get(index) for array, _ in fills)),
-        tuple(left), tuple(unchecked(here, "optimizer")), clock, contents.versions, contents.extra,
+        source, True, tuple(chosen), tuple(known.index for known in new), tuple(filled), tuple(left),
+        tuple(unchecked(here, "optimizer")), clock, contents.versions, contents.extra,
     )  # fmt: skip
-    return Restored(new, read, counted, clock, kept_scale, calls, contents.met, report)
+    return Restored(new, fills, counted, clock, kept_scale, contents.calls if gathers else 0, contents.met, report)
 
 
 def _clock(data: Mapping[str, Any]) -> OptimizationState:
@@ -212,8 +241,38 @@ def _clock(data: Mapping[str, Any]) -> OptimizationState:
         raise ValueError(f"clock must be the counters of an OptimizationState: {error}") from None
 
 
-def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | None, list[Difference | str]]:
-    """Which slots of a weight are taken, if it is taken at all, and what does not fit.
+def _chosen(contents: Contents, weights: Weights) -> tuple[dict[Index, tuple[Kept, list[str]]], list[Difference | str]]:
+    """What is taken for each weight, with the names of its slots, and what does not fit."""
+    chosen: dict[Index, tuple[Kept, list[str]]] = {}
+    found: list[Difference | str] = []
+    met = dict(weights.choice.matches)
+    try:
+        for index, kept in contents.kept.items():
+            names, scalars, unlike = _fitting(index, kept, weights)
+            found += unlike
+            if kept.scalars.keys() > {*scalars}:
+                kept = attrs.evolve(kept, scalars={name: kept.scalars[name] for name in scalars})
+            if names is not None:
+                chosen[index] = kept, names
+    finally:
+        weights.choice.matches = met  # to ask for a weight's rule is not to meet the weight
+    return chosen, found
+
+
+def _gathers(contents: Contents, chosen: Mapping[Index, tuple[Kept, list[str]]], weights: Weights) -> bool:
+    """Whether all accumulated gradients of the file can be taken, and would stand beside none of those here: a step needs all."""
+    most = weights.choice.policy.accumulate
+    fit = all(
+        index in chosen and "accumulated" in chosen[index][1] and kept.gathered < most
+        for index, kept in contents.kept.items()
+        if kept.gathered
+    )
+    alone = not any(known.gathered for index, known in weights.known.items() if index not in chosen)
+    return contents.calls < most and fit and alone
+
+
+def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | None, Collection[str], list[Difference | str]]:
+    """Which slots and scalars of a weight are taken, if it is taken at all, and what does not fit.
 
     What the rule itself keeps comes with the count, as a whole or not at all, since one without the other is no state of it.
     """
@@ -221,28 +280,33 @@ def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | No
     dtype = dtype_named(kept.dtype)
     known = weights.known.get(index)
     if known is not None and (known.shape, known.dtype) != (kept.shape, dtype):
-        return None, [Difference(where, _shown(kept.shape, kept.dtype), _shown(known.shape, dtype_name(known.dtype)))]
+        return None, (), [Difference(where, _shown(kept.shape, kept.dtype), _shown(known.shape, dtype_name(known.dtype)))]
     try:
         rule = weights.rule_for(index, kept.shape, dtype)
     except (TypeError, ValueError) as error:
-        return None, [f"{where}: {error}"]
+        return None, (), [f"{where}: {error}"]
+    kept_by_frozen = [name for name in kept.slots if name != "accumulated" or not kept.gathered]  # or it would wait for ever
+    if isinstance(rule, Frozen) and known is None:
+        return kept_by_frozen, kept.scalars, []
     if isinstance(rule, Frozen):
-        return list(kept.slots), []
-    expected = weights.expected(rule, kept.shape, dtype)
+        assert known is not None
+        expected = {name: (array.shape, array.dtype) for name, array in known.arrays.items() if name in kept_by_frozen}
+        scalars, own = {*known.scalars}, {*expected}
+    else:
+        expected = weights.expected(rule, kept.shape, dtype)
+        scalars, own = {*rule.scalars}, {*rule.own.slots, *rule.own.numbers}
+    wanted = {name: (shape, dtype_name(dtype)) for name, (shape, dtype) in expected.items()}
     found = {name: (_shape(kept, name), kept.dtypes[name]) for name in kept.slots}
     unlike: list[Difference | str] = []
-    for name in (*expected, *(name for name in found if name not in expected)):
-        there, here = found.get(name), expected.get(name)
-        if there != (None if here is None else (here[0], here[1].name)):
-            texts = ("nothing" if one is None else _shown(one[0], str(one[1])) for one in (there, here))
+    for name in (*wanted, *(name for name in found if name not in wanted)):
+        if found.get(name) != wanted.get(name):
+            texts = ("nothing" if one is None else _shown(*one) for one in (found.get(name), wanted.get(name)))
             unlike.append(Difference(f"{where}: slot {name!r}", *texts))
-    if kept.scalars.keys() != {*rule.scalars}:
-        texts = (", ".join(names) or "nothing" for names in (kept.scalars, rule.scalars))
+    if kept.scalars.keys() != scalars:
+        texts = (", ".join(sorted(names)) or "nothing" for names in (kept.scalars, scalars))
         unlike.append(Difference(f"{where}: scalars", *texts))
-    fitting = [name for name in expected if found.get(name) == (expected[name][0], expected[name][1].name)]
-    own = {*rule.own.slots, *rule.own.numbers}
-    whole = own <= {*fitting} and kept.scalars.keys() >= {*rule.scalars}
-    return (fitting if whole else None), unlike
+    fitting = [name for name in wanted if found.get(name) == wanted[name]]
+    return (fitting if own <= {*fitting} and kept.scalars.keys() >= scalars else None), scalars, unlike
 
 
 def _shape(kept: Kept, name: str) -> tuple[int, ...]:
@@ -264,29 +328,10 @@ def _unlike_weight(index: Index, array: Array, there: tuple[str, Source] | None)
     return None if (shape, dtype) == here else Difference(f"weight {index!r}", _shown(shape, dtype), _shown(*here))
 
 
-def _array(dtype: str, source: Source, order: str) -> Array:
-    """An array as it was saved, on the host."""
-    array = source.read()
-    if "complex" in dtype:
-        array = array.view(dtype.removeprefix(">"))[..., 0]
-    return np.asfortranarray(array) if order == "F" and array.ndim else array
-
-
-def _read(kept: Kept, names: list[str], accumulate: int) -> Taken:
-    slots = {name: _array(kept.dtypes[name], kept.slots[name], kept.order) for name in names}
-    gathers = "accumulated" in slots and kept.gathered < accumulate
-    if "accumulated" in slots and not gathers:
-        slots["accumulated"][...] = 0
-    return Taken(kept, slots, dict(kept.scalars), kept.gathered if gathers else 0)
-
-
-def _waiting(index: Index, taken: Taken) -> WeightState:
-    """What is kept for a weight that has not been given yet."""
-    kept = taken.kept
-    dtype: DType = dtype_named(kept.dtype)
-    return WeightState(
-        index, kept.shape, dtype, "cpu", taken.slots, taken.scalars, kept.count, taken.gathered, waiting=True
-    )  # fmt: skip
+def _array(dtype: str, source: Source) -> Array:
+    """An array as it was saved, where it lies."""
+    array = source.view()
+    return np.ascontiguousarray(array).view(f"<c{2 * array.itemsize}")[..., 0] if "complex" in dtype else array
 
 
 def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool) -> list[Difference | str]:
@@ -302,15 +347,15 @@ def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool) -> li
     ]
     if strict and found:
         raise ValueError("; ".join(map(str, found)))
-    before = {place: one.state_dict() for place, one in here.items() if place in there}
+    before = {place: copy.deepcopy(one.state_dict()) for place, one in here.items() if place in there}
     for place in before:
         try:
             here[place].load_state_dict(there[place])
         except Exception as error:
+            for moved in before if strict else [place]:
+                with suppress(Exception):
+                    here[moved].load_state_dict(before[moved])
             if strict:
-                for earlier, numbers in before.items():
-                    with suppress(Exception):
-                        here[earlier].load_state_dict(numbers)
-                raise
+                raise ValueError(f"{place}: {error}") from error
             found.append(f"{place}: {error}")
     return found

@@ -1,0 +1,196 @@
+"""Runs that are saved in the middle, for the tests of checkpoints: every rule, policy, dtype and layout, and what is left of a run."""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import ml_dtypes
+import numpy as np
+
+import updaters as up
+from tests.policy_oracle import CLIPS, share
+from tests.rules import RULES as ELEMENT_RULES
+from tests.weight_rules import ARRAY_RULES, NORM_RULES
+
+Array = np.ndarray[Any, Any]
+
+RULES: dict[str, up.Optimizer] = ELEMENT_RULES | NORM_RULES | ARRAY_RULES
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+DTYPES: dict[str, Any] = {
+    "float16": np.float16, "bfloat16": BFLOAT16, "float32": np.float32, "float64": np.float64, "complex64": np.complex64,
+    "complex128": np.complex128, ">f2": ">f2", ">f4": ">f4", ">f8": ">f8", ">c8": ">c8", ">c16": ">c16",
+}  # fmt: skip
+
+
+def falling(state: up.OptimizationState) -> float:
+    return 0.1 / (1 + 0.2 * (state.iteration - state.held))
+
+
+@attrs.frozen
+class Setting:
+    """What an updater is given beside its rule, and what happens to it.
+
+    Attributes:
+        arguments: what `get_updater` is given.
+        count_calls: of its policy.
+        bad: the step whose gradients are not finite, if there is one.
+        special: whether elements of gradients are NaN and infinite at all steps.
+        alone: whether weights are updated one by one.
+    """
+
+    arguments: Mapping[str, Any] = {}
+    count_calls: bool = False
+    bad: int | None = None
+    special: bool = False
+    alone: bool = False
+
+
+OVERRIDES: dict[Any, Any] = {
+    re.compile("f16$|^[78]$"): {"lr_scale": 0.5, "clip": CLIPS["value"]},
+    ("in", 0, "float32"): up.FROZEN,
+    "out.float64": up.Adam(0.2, amsgrad=True),
+    "in.*": {"lr_scale": falling, "weight_decay": 0.01},
+    "*": {},
+}
+GROWING = up.loss_scale.GrowthInterval(512.0, growth_interval=2)
+
+SETTINGS: dict[str, Setting] = {
+    "plain": Setting(),
+    "special": Setting(special=True),
+    "alone": Setting(alone=True),
+    **{name: Setting({"clip": clip}) for name, clip in CLIPS.items() if clip is not None},
+    "accumulate": Setting({"accumulate": 3}),
+    "accumulate alone": Setting({"accumulate": 3}, alone=True),
+    "accumulate special": Setting({"accumulate": 3}, special=True),
+    "skip": Setting({"nonfinite": "skip"}, bad=2),
+    "raise": Setting({"nonfinite": "raise", "report": True}),
+    "static scale": Setting({"loss_scale": 128.0}),
+    "growing scale": Setting({"loss_scale": GROWING}, bad=2),
+    "backoff": Setting({"loss_scale": up.loss_scale.Backoff(step_window=2)}, bad=2),
+    "peaks": Setting({"loss_scale": up.loss_scale.LogMax(scale_max=2.0**10)}, bad=1),
+    "masters": Setting({"master_weights": True}),
+    "random rounding": Setting({"stochastic_rounding": 7}),
+    "average": Setting({"average": up.Average(0.6)}),
+    "overwriting average": Setting({"average": up.Average(share, 2), "master_weights": True}),
+    "average of every call": Setting({"average": up.Average(0.7, 3, every_call=True), "accumulate": 2}),
+    "overrides": Setting({"overrides": OVERRIDES}),
+    "counted calls": Setting({"accumulate": 3, "nonfinite": "skip", "stochastic_rounding": 1}, count_calls=True, bad=2),
+    "all": Setting(
+        {
+            "accumulate": 2, "loss_scale": GROWING, "master_weights": True, "average": up.Average(0.5), "overrides": OVERRIDES,
+            "clip": CLIPS["global 1"], "report": True,
+        },
+        bad=3,
+    ),
+}  # fmt: skip
+
+
+def draw(name: object, shape: tuple[int, ...], dtype: Any, special: bool = False) -> Array:
+    """Numbers that depend on a name alone."""
+    rng = np.random.default_rng(zlib.crc32(repr(name).encode()))
+    values = rng.standard_normal(shape)
+    if np.dtype(dtype).kind == "c":
+        values = values + 1j * rng.standard_normal(shape)
+    if special:
+        values = np.where(rng.random(shape) < 0.3, rng.choice([math.nan, math.inf, -math.inf, -0.0], shape), values)
+    return np.asarray(values).astype(dtype)
+
+
+def weights_of(rule: str = "") -> dict[Any, Array]:
+    """A weight of each dtype in each order, of indices of each kind."""
+    weights: dict[Any, Array] = {}
+    for name, dtype in DTYPES.items():
+        weights[f"out.{name}"] = draw(f"out.{name}", (2, 3), dtype)
+        weights["in", 0, name] = np.asfortranarray(draw(f"in.{name}", (3, 2), dtype))
+    weights[7] = draw(7, (), np.float32)
+    weights[8] = draw(8, (), np.complex128)
+    weights["strided"] = draw("strided", (4, 6), np.float64)[::2, ::2]
+    weights["empty"] = np.zeros((0, 2))
+    weights["a", ("b", -1)] = np.asfortranarray(draw("d", (2, 1, 2, 2), np.float32))
+    return weights
+
+
+def alike(weights: Mapping[Any, Array]) -> dict[Any, Array]:
+    """Other weights that lie as these do."""
+    return {index: np.ones_like(weight) for index, weight in weights.items()}
+
+
+@attrs.frozen
+class Case:
+    """A rule in a setting."""
+
+    rule: str
+    setting: str
+    backend: str = "numpy"
+
+    def updater(self) -> up.Updater:
+        setting, optimizer = SETTINGS[self.setting], RULES[self.rule]
+        if setting.count_calls:
+            optimizer = attrs.evolve(optimizer, policy=up.Policy(count_calls=True))
+        return up.get_updater(optimizer, backend=self.backend, **setting.arguments)
+
+    def step(self, update: up.Updater, weights: Mapping[Any, Array], iteration: int) -> None:
+        """The step of an iteration, whose gradients depend on nothing else; one weight comes late, and one has none at times."""
+        setting = SETTINGS[self.setting]
+        scale = update.loss_scale
+        grads: dict[Any, Any] = {}
+        for index, weight in weights.items():
+            grad = draw((index, iteration), weight.shape, weight.dtype, setting.special)
+            with np.errstate(invalid="ignore"):
+                grads[index] = np.asarray(grad * grad.dtype.type(scale))
+        if setting.bad == iteration:
+            grads["out.float32"][0, 0] = math.inf
+        if setting.alone:
+            update.state.iteration = iteration
+            for index, grad in grads.items():
+                if index != "strided" or iteration > 3:
+                    update(index, grad, weights[index])
+            return
+        grads["out.>f4"] = None if iteration == 2 else grads["out.>f4"]
+        grads["strided"] = grads["strided"] if iteration > 3 else None
+        update.step(grads, weights)
+
+
+def kept(update: up.Updater, weights: Mapping[Any, Array]) -> dict[Any, Any]:
+    """All that there is of a run, to the bit, and how it lies in memory."""
+    state = update.state
+    found: dict[Any, Any] = {
+        "clock": tuple(getattr(state, field.name) for field in attrs.fields(type(state)) if field.init),
+        "scale": update.loss_scale,
+        "known": list(update.slots),
+        "state_dict": bits(update.state_dict()),
+    }
+    for index, weight in weights.items():
+        found["weight", index] = bits(weight)
+    for index, known in update.slots.items():
+        found["counts", index] = known.shape, known.dtype.str, known.device, known.count, known.gathered
+        found["scalars", index] = bits(dict(known.scalars))
+        for name, array in known.arrays.items():
+            found["slot", index, name] = bits(array), array.flags.c_contiguous, array.flags.f_contiguous
+    return found
+
+
+def bits(value: Any) -> Any:
+    """A value in which what has the same bits, and nothing else, is equal."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.dtype.name, value.shape, value.tobytes()
+    if isinstance(value, float):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {name: bits(part) for name, part in value.items()}
+    return [bits(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def unlike(found: dict[Any, Any], wanted: dict[Any, Any]) -> list[Any]:
+    """Where two runs differ."""
+    return [name for name in wanted.keys() | found.keys() if found.get(name) != wanted.get(name)]
+
+
+Travel = Callable[[up.Updater, Mapping[Any, Array], Callable[[], up.Updater], dict[Any, Array]], up.Updater]
+"""From an updater and its weights to one that goes on, and its weights."""

@@ -1,0 +1,368 @@
+"""Checkpoints: a run that is saved and loaded in the middle ends with the bits of one that is not."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import updaters as up
+from tests import fake_cupy
+from tests.checkpoints import RULES, SETTINGS, Case, alike, bits, draw, kept, unlike, weights_of
+from tests.fake_cupy import put, take
+
+Array = Any
+
+# Every rule, policy, dtype, layout and kind of index: each weight of a case has another dtype, order or kind of index.
+
+OWN_AVERAGE = {"asgd", "scheduled asgd"}
+
+
+def is_allowed(rule: str, setting: str) -> bool:
+    """ASGD keeps an average itself."""
+    return not (rule in OWN_AVERAGE and "average" in SETTINGS[setting].arguments)
+
+
+ALL = [(rule, setting) for rule in RULES for setting in SETTINGS if is_allowed(rule, setting)]
+SOME = sorted(
+    {(rule, list(SETTINGS)[(7 * place) % len(SETTINGS)]) for place, rule in enumerate(RULES)}
+    | {(list(RULES)[(11 * place) % len(RULES)], setting) for place, setting in enumerate(SETTINGS)}
+)
+"""Each rule and each setting at least once; the whole product, of minutes, is for UPDATERS_TEST_ALL=1."""
+
+CASES = [pair for pair in (ALL if os.environ.get("UPDATERS_TEST_ALL") else SOME) if is_allowed(*pair)]
+LAST = 7
+
+
+def check(
+    case: Case, travel: Callable[[up.Updater, Mapping[Any, Array], dict[Any, Array]], up.Updater], stop: int = 4, last: int = LAST
+) -> None:
+    """Hold a run that changes its updater and its weights in the middle to one that does not."""
+    whole, weights = case.updater(), weights_of()
+    for iteration in range(1, stop + 1):
+        case.step(whole, weights, iteration)
+    others = alike(weights)
+    again = travel(whole, weights, others)
+    assert again == whole
+    assert unlike(kept(again, others), kept(whole, weights)) == []
+    for iteration in range(stop + 1, last + 1):
+        case.step(whole, weights, iteration)
+        case.step(again, others, iteration)
+    assert again == whole
+    assert unlike(kept(again, others), kept(whole, weights)) == []
+
+
+@pytest.mark.parametrize(("rule", "setting"), CASES)
+def test_a_run_that_is_saved_and_loaded_ends_with_the_same_bits(rule: str, setting: str, tmp_path: Path) -> None:
+    case = Case(rule, setting)
+
+    def travel(update: up.Updater, weights: Mapping[Any, Array], others: dict[Any, Array]) -> up.Updater:
+        update.save(tmp_path / "run.safetensors", weights=weights)
+        again = case.updater()
+        report = again.load(tmp_path / "run.safetensors", weights=others)
+        assert (report.slots, report.weights, report.left) == (tuple(update.slots), tuple(weights), ())
+        assert report.waiting == report.slots
+        return again
+
+    check(case, travel)
+
+
+@pytest.mark.parametrize("rule", ["adam", "muon", "adafactor", "prodigy", "scheduled nadam"])
+@pytest.mark.parametrize("setting", ["special", "all", "counted calls"])
+def test_a_run_that_goes_on_from_a_dictionary_ends_with_the_same_bits(rule: str, setting: str) -> None:
+    case = Case(rule, setting)
+
+    def travel(update: up.Updater, weights: Mapping[Any, Array], others: dict[Any, Array]) -> up.Updater:
+        values = update.state_dict()
+        for index, weight in weights.items():
+            others[index][...] = weight
+        again = case.updater()
+        again.load_state_dict(values)
+        for one in values["kept"].values():
+            for array in one["slots"].values():
+                array[...] = 3  # it is the caller's
+        return again
+
+    check(case, travel)
+
+
+COPIES: dict[str, Callable[[Any], Any]] = {"deepcopy": copy.deepcopy, "pickle": lambda value: pickle.loads(pickle.dumps(value))}
+
+
+@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize("setting", ["all", "plain"])
+def test_a_copy_of_an_updater_that_was_just_loaded_goes_on_alike(how: str, setting: str, tmp_path: Path) -> None:
+    case = Case("adam", setting)
+
+    def travel(update: up.Updater, weights: Mapping[Any, Array], others: dict[Any, Array]) -> up.Updater:
+        update.save(tmp_path / "run.safetensors", weights=weights)
+        again = case.updater()
+        again.load(tmp_path / "run.safetensors", weights=others)
+        return COPIES[how](again)  # type: ignore[no-any-return]
+
+    check(case, travel)
+
+
+@pytest.mark.parametrize("setting", ["all", "special", "accumulate"])
+def test_a_file_that_is_saved_right_after_loading_is_the_same(setting: str, tmp_path: Path) -> None:
+    case = Case("adam", setting)
+
+    def travel(update: up.Updater, weights: Mapping[Any, Array], others: dict[Any, Array]) -> up.Updater:
+        update.save(tmp_path / "first.safetensors", weights=weights)
+        again = case.updater()
+        again.load(tmp_path / "first.safetensors", weights=others)
+        again.save(tmp_path / "second.safetensors", weights=others)
+        assert (tmp_path / "first.safetensors").read_bytes() == (tmp_path / "second.safetensors").read_bytes()
+        third = case.updater()
+        third.load(tmp_path / "second.safetensors", weights=others)
+        return third
+
+    check(case, travel)
+
+
+@pytest.mark.parametrize("setting", ["all", "special", "accumulate", "overwriting average"])
+def test_an_updater_that_has_run_goes_on_in_the_arrays_that_it_has(setting: str, tmp_path: Path) -> None:
+    case = Case("adam", setting)
+
+    def travel(update: up.Updater, weights: Mapping[Any, Array], others: dict[Any, Array]) -> up.Updater:
+        update.save(tmp_path / "run.safetensors", weights=weights)
+        again = case.updater()
+        for iteration in range(LAST, 2, -1):
+            case.step(again, others, iteration)
+        slots = {(index, name): array for index, known in again.slots.items() for name, array in known.arrays.items()}
+        states = dict(again.slots)
+        for _ in range(2):
+            report = again.load(tmp_path / "run.safetensors", weights=others)
+            assert report.waiting == ()
+            assert {*report.slots} == {*again.slots}
+            assert again.report().what == "nothing"
+        assert all(again.slots[index] is known for index, known in states.items())
+        assert all(again.slots[index][name] is array for (index, name), array in slots.items())
+        return again
+
+    whole, weights = case.updater(), weights_of()
+    for iteration in range(1, 6):
+        case.step(whole, weights, iteration)
+    others = alike(weights)
+    again = travel(whole, weights, others)
+    assert again == whole
+    for iteration in range(6, LAST + 1):
+        case.step(whole, weights, iteration)
+        case.step(again, others, iteration)
+    found, wanted = kept(again, others), kept(whole, weights)
+    for one in (found, wanted):  # weights keep the order in which they came
+        one["known"] = sorted(map(repr, one["known"]))
+        one["state_dict"]["met"] = sorted(map(repr, one["state_dict"]["met"]))
+    assert unlike(found, wanted) == []
+
+
+@pytest.mark.parametrize("setting", ["all"])
+def test_another_process_goes_on_with_the_same_bits(setting: str, tmp_path: Path) -> None:
+    case, path = Case("scheduled nesterov", setting), tmp_path / "run.safetensors"
+    whole, weights = case.updater(), weights_of()
+    for iteration in range(1, 5):
+        case.step(whole, weights, iteration)
+    whole.save(path, weights=weights)
+    code = (
+        "import sys; from tests.checkpoints import *\n"
+        f"case, weights = Case({case.rule!r}, {setting!r}), alike(weights_of())\n"
+        "update = case.updater(); update.load(sys.argv[1], weights=weights)\n"
+        f"for iteration in range(5, {LAST + 1}): case.step(update, weights, iteration)\n"
+        "update.save(sys.argv[1], weights=weights)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, cwd=Path(__file__).parents[1])
+    for iteration in range(5, LAST + 1):
+        case.step(whole, weights, iteration)
+    whole.save(tmp_path / "whole.safetensors", weights=weights)
+    assert path.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("saves", "loads"), [("numba", "numba"), ("numpy", "numba"), ("numba", "numpy")])
+def test_backends_go_on_from_each_others_files(saves: str, loads: str, tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+
+    def travel(update: up.Updater, weights: Mapping[Any, Array], others: dict[Any, Array]) -> up.Updater:
+        update.save(tmp_path / "run.safetensors", weights=weights)
+        again = Case("adam", "accumulate", loads).updater()
+        again.load(tmp_path / "run.safetensors", weights=others)
+        return again
+
+    case = Case("adam", "accumulate", saves)
+    whole, weights = case.updater(), weights_of()
+    some = {index: weights[index] for index in ("out.float32", ("in", 0, "float64"), 7)}
+    others = alike(some)
+    again = None
+    for iteration in range(1, LAST + 1):
+        for update, arrays in ((whole, some), (again, others)):
+            if update is not None:
+                update.step({index: draw((index, iteration), w.shape, w.dtype) for index, w in arrays.items()}, arrays)
+        if iteration == 4:
+            again = travel(whole, some, others)
+    assert again is not None
+    assert unlike(kept(again, others), kept(whole, some)) == []
+
+
+# Indices
+
+
+INDICES = [
+    "", "a", "a/b", "weights/a", "7", "[1]", "null", "NaN", "-Infinity", "true", " 1 ", '"a"', "{", "größe", "\ud800", "\x00", "\u2028",
+    "*", 0, -1, 7, 2**100, (), ("a",), (7,), ("7",), ("a", ("b", ())), ("a", "b"), ("a/b",), ((),), ("größe", -(2**70)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["file", "dictionary"])
+def test_indices_come_back_as_they_were(by: str, tmp_path: Path) -> None:
+    make = lambda: up.get_updater(up.SGD(0.1, momentum=0.9), backend="numpy")  # noqa: E731
+    update, weights = make(), {index: np.full(2, float(place)) for place, index in enumerate(INDICES)}
+    update.step({index: draw(index, (2,), float) for index in weights}, weights)
+    again, others = make(), alike(weights)
+    if by == "file":
+        update.save(tmp_path / "run.safetensors", weights=weights)
+        again.load(tmp_path / "run.safetensors", weights=others)
+        assert bits(list(others.values())) == bits(list(weights.values()))
+    else:
+        again.load_state_dict(update.state_dict())
+    assert [(type(index), index) for index in again.slots] == [(type(index), index) for index in INDICES]
+    assert [bits(known["velocity"]) for known in again.slots.values()] == [
+        bits(known["velocity"]) for known in update.slots.values()
+    ]
+
+
+def test_weights_in_a_sequence_are_saved_by_their_places(tmp_path: Path) -> None:
+    make = lambda: up.get_updater(up.SGD(0.1, momentum=0.9), backend="numpy")  # noqa: E731
+    update, weights, others = make(), [np.ones(2), np.ones((2, 2))], [np.zeros(2), np.zeros((2, 2))]
+    update.step([np.ones(2), np.ones((2, 2))], weights)
+    update.save(tmp_path / "run.safetensors", weights=weights)
+    again = make()
+    assert again.load(tmp_path / "run.safetensors", weights=others).weights == (0, 1)
+    assert bits(others) == bits(weights)
+    again.step({np.int64(0): np.ones(2), 1: np.ones((2, 2))}, {np.int64(0): others[0], 1: others[1]})
+    update.step([np.ones(2), np.ones((2, 2))], weights)
+    assert bits(others) == bits(weights)
+
+
+# CuPy
+
+
+@pytest.fixture(scope="module")
+def cupy() -> Iterator[Any]:
+    with fake_cupy.installed() as module:
+        yield module
+
+
+DEVICE_DTYPES = ["float16", "bfloat16", "float32", "float64", "complex64", "complex128"]
+DEVICE_RULES = {
+    "adam": up.Adam(0.1),
+    "prodigy": up.Prodigy(0.5),  # keeps numbers on the device
+    "masters": up.SGD(
+        0.1,
+        momentum=0.9,
+        policy=up.Policy(master_weights=True, accumulate=2, average=up.Average(0.5), clip=up.transforms.ClipByNorm(1.0)),
+    ),
+}
+
+
+def hosts() -> dict[Any, Array]:
+    """Weights of each dtype in each order, and of no dimension."""
+    found: dict[Any, Array] = {}
+    for dtype in DEVICE_DTYPES:
+        found[dtype] = draw(dtype, (2, 3), fake_cupy.dtype_of(dtype))
+        found["in", dtype] = np.asfortranarray(draw(("in", dtype), (3, 2), fake_cupy.dtype_of(dtype)))
+    return found | {0: draw(0, (), np.float32), "strided": draw("strided", (4, 6), np.float32)}
+
+
+def there(cupy: Any, weights: Mapping[Any, Array]) -> dict[Any, Array]:
+    """The same on a device, one of them on another; one has strides there."""
+    found = {}
+    for index, host in weights.items():
+        with cupy.cuda.Device(1 if index == "float64" else 0):
+            found[index] = put(cupy, host)
+    found["strided"] = put(cupy, np.repeat(weights["strided"], 2, axis=0))[::2]
+    return found
+
+
+def devices_step(cupy: Any, update: up.Updater, weights: Mapping[Any, Array], iteration: int) -> None:
+    grads: dict[Any, Array] = {}
+    for index, weight in weights.items():
+        host = draw((index, iteration), weight.shape, weight.dtype)
+        if isinstance(weight, np.ndarray):
+            grads[index] = host
+        else:
+            with weight.device:
+                grads[index] = put(cupy, host)
+    update.step(grads, weights)
+
+
+def on_host(update: up.Updater, weights: Mapping[Any, Array]) -> dict[Any, Any]:
+    """Weights, slots and counts of a run on any device, to the bit."""
+    found: dict[Any, Any] = {index: bits(w if isinstance(w, np.ndarray) else take(w)) for index, w in weights.items()}
+    for index, known in update.slots.items():
+        found["counts", index] = known.count, known.gathered, bits(dict(known.scalars))
+        for name, array in known.arrays.items():
+            found["slot", index, name] = (
+                bits(array if isinstance(array, np.ndarray) else take(array)),
+                array.flags.c_contiguous,
+                array.flags.f_contiguous,
+            )
+    return found
+
+
+@pytest.mark.parametrize("rule", DEVICE_RULES)
+@pytest.mark.parametrize(("saves", "loads"), [("gpu", "gpu"), ("gpu", "cpu"), ("cpu", "gpu")])
+@pytest.mark.parametrize("has_run", [False, True], ids=["fresh", "has run"])
+def test_a_run_goes_on_from_one_device_to_another(
+    cupy: Any, rule: str, saves: str, loads: str, has_run: bool, tmp_path: Path
+) -> None:
+    path, options = tmp_path / "run.safetensors", {"gpu": {"backend": "cupy"}, "cpu": {"backend": "numpy"}}
+    whole, weights = up.get_updater(DEVICE_RULES[rule], **options[saves]), hosts()  # type: ignore[arg-type]
+    weights = weights if saves == "cpu" else there(cupy, weights)
+    for iteration in (1, 2, 3):
+        devices_step(cupy, whole, weights, iteration)
+    whole.save(path, weights=weights)
+    values = whole.state_dict()
+
+    again, others = up.get_updater(DEVICE_RULES[rule], **options[loads]), alike(hosts())  # type: ignore[arg-type]
+    others = others if loads == "cpu" else there(cupy, others)
+    if has_run:
+        devices_step(cupy, again, others, 7)
+    arrays = {(index, name): array for index, known in again.slots.items() for name, array in known.arrays.items()}
+    again.load(path, weights=others)
+    assert on_host(again, others) == on_host(whole, weights)
+    assert all(again.slots[index][name] is array for (index, name), array in arrays.items())
+    for update, those in ((whole, weights), (again, others)):
+        for iteration in (4, 5):
+            devices_step(cupy, update, those, iteration)
+    assert on_host(again, others) == on_host(whole, weights)
+    for index, known in again.slots.items():
+        place = "cpu" if loads == "cpu" else f"cuda:{others[index].device.id}"
+        assert known.device == place
+        assert all(place == ("cpu" if isinstance(a, np.ndarray) else f"cuda:{a.device.id}") for a in known.arrays.values())
+
+    third = up.get_updater(DEVICE_RULES[rule])
+    third.load_state_dict(values)
+    fourth = up.get_updater(DEVICE_RULES[rule])
+    fourth.load(path)
+    assert bits(third.state_dict()) == bits(fourth.state_dict())
+
+
+def test_an_average_is_evaluated_on_the_device_right_after_loading(cupy: Any, tmp_path: Path) -> None:
+    make = lambda: up.get_updater(up.SGD(0.1), average=up.Average(0.5))  # noqa: E731
+    update, weights = make(), there(cupy, hosts())
+    for iteration in (1, 2):
+        devices_step(cupy, update, weights, iteration)
+    update.save(tmp_path / "run.safetensors")
+    again = make()
+    again.load(tmp_path / "run.safetensors")
+    for index, weight in weights.items():
+        found, wanted = (one.evaluation_weight(index, weight) for one in (again, update))
+        assert found.device == weight.device
+        assert bits(take(found)) == bits(take(wanted))
