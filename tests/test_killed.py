@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -289,15 +290,12 @@ update.save(path, keep=2)
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):
-    mount = f'mount -t tmpfs -o size=1m none {tmp_path} 2>/dev/null || exit 77; exec {sys.executable} -W error -c "$0" {tmp_path}'
+    script = 'mount -t tmpfs -o size=1m none "$2" 2>/dev/null || exit 77; exec "$0" -W error -c "$1" "$2"'
     try:
         done = subprocess.run(
-            ["unshare", "-Urm", "sh", "-c", mount, FULL_DISK],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
+            ["unshare", "-Urm", "sh", "-c", script, sys.executable, FULL_DISK, tmp_path],
+            env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=PATIENCE,
+        )  # fmt: skip
     except FileNotFoundError:
         pytest.skip("unshare is not here")
     if "unshare" in done.stderr or done.returncode == 77:
@@ -500,7 +498,6 @@ import updaters as up
 update = up.get_updater(up.SGD(0.1, momentum=0.9), backend="numpy")
 update("w", np.ones(3_000_000), np.ones(3_000_000))
 update.save(sys.argv[1], wait=False)
-update.finish_saving() if sys.argv[2] == "asked" else None
 """
 
 
@@ -509,7 +506,7 @@ def test_the_interpreter_ends_when_a_file_is_written_or_says_that_it_is_not(tmp_
     (tmp_path / "there").mkdir()
     path = tmp_path / folder / "run.safetensors"
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", ENDING, path, "not asked"],
+        [sys.executable, "-W", "error", "-c", ENDING, path],
         env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     if folder == "there":
@@ -523,8 +520,6 @@ def test_the_interpreter_ends_when_a_file_is_written_or_says_that_it_is_not(tmp_
 
 
 def test_saves_in_the_background_leave_no_trace_in_memory(path):
-    import weakref
-
     update, _ = new_run()
     update.save(path, wait=False)
     update.finish_saving()
