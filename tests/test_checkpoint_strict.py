@@ -470,6 +470,19 @@ def test_none_that_are_accumulated_here_stay_where_the_file_has_none() -> None:
     assert bits(others) == bits(weights)
 
 
+def test_gradients_of_a_weight_that_is_here_only_are_dropped_with_the_others() -> None:
+    update, weights = saved(calls=3)
+    again, others = make(), {name: weight.copy() for name, weight in weights.items()} | {"c": np.ones(2)}
+    step(again, others, 9)
+    again.load_state_dict(update.state_dict(), strict=False)
+    assert {index: known.gathered for index, known in again.slots.items()} == {"a": 1, "b": 1, "h": 1, "c": 0}
+    for one, arrays in ((update, weights), (again, others)):
+        step(one, arrays, 4)
+        assert one.report().what == "applied"
+    assert not again.slots["c"]["accumulated"].any()
+    assert bits(again.slots["a"]["average"]) != bits(others["a"])
+
+
 def test_a_weight_that_is_frozen_here_keeps_no_gradient_of_a_group() -> None:
     update, _ = saved(calls=3)
     again, others = make(overrides={"b": up.FROZEN}), weights_of()

@@ -187,9 +187,9 @@ def restore(
     found += unlike_slots
     lacking = [index for index in weights.known if index not in contents.kept]
     found += [Difference(f"weight {index!r}", "nothing", "slots") for index in lacking]
-    gathers = _gathers(contents, chosen, weights)
+    gathers = _gathers(contents, chosen, policy.accumulate)
     if not gathers:
-        found.append("accumulated gradients: none is taken, neither of the file's nor those here, unless all can be")
+        found.append("accumulated gradients: none are taken, since not all can be")
         chosen = {index: (kept, [name for name in names if name != "accumulated"]) for index, (kept, names) in chosen.items()}
 
     theirs = {} if contents.weights is None else contents.weights
@@ -259,16 +259,12 @@ def _chosen(contents: Contents, weights: Weights) -> tuple[dict[Index, tuple[Kep
     return chosen, found
 
 
-def _gathers(contents: Contents, chosen: Mapping[Index, tuple[Kept, list[str]]], weights: Weights) -> bool:
-    """Whether all accumulated gradients of the file can be taken, and would stand beside none of those here: a step needs all."""
-    most = weights.choice.policy.accumulate
-    fit = all(
-        index in chosen and "accumulated" in chosen[index][1] and kept.gathered < most
-        for index, kept in contents.kept.items()
-        if kept.gathered
+def _gathers(contents: Contents, chosen: Mapping[Index, tuple[Kept, list[str]]], most: int) -> bool:
+    """Whether all accumulated gradients of a file can be taken; a step needs those of all weights."""
+    counts = {index: kept.gathered for index, kept in contents.kept.items() if kept.gathered}
+    return contents.calls < most and all(
+        count < most and index in chosen and "accumulated" in chosen[index][1] for index, count in counts.items()
     )
-    alone = not any(known.gathered for index, known in weights.known.items() if index not in chosen)
-    return contents.calls < most and fit and alone
 
 
 def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | None, Collection[str], list[Difference | str]]:
