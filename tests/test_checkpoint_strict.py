@@ -470,6 +470,17 @@ def test_none_that_are_accumulated_here_stay_where_the_file_has_none() -> None:
     assert bits(others) == bits(weights)
 
 
+def test_calls_of_a_longer_group_that_brought_no_gradient_are_not_taken() -> None:
+    update, weights = get_updater(up.SGD(0.1), accumulate=3), {"a": np.ones(2)}
+    for _ in range(2):
+        update.step({"a": None}, weights)
+    again = get_updater(up.SGD(0.1), accumulate=2)
+    again.load_state_dict(update.state_dict(), strict=False)
+    for what in ("accumulated", "applied"):
+        again.step({"a": np.ones(2)}, weights)
+        assert again.report().what == what
+
+
 def test_gradients_of_a_weight_that_is_here_only_are_dropped_with_the_others() -> None:
     update, weights = saved(calls=3)
     again, others = make(), {name: weight.copy() for name, weight in weights.items()} | {"c": np.ones(2)}
