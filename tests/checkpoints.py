@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -13,13 +14,24 @@ import ml_dtypes
 import numpy as np
 
 import updaters as up
+from tests.fake_cupy import dtype_of, put, take
 from tests.policy_oracle import CLIPS, share
 from tests.rules import RULES as ELEMENT_RULES
 from tests.weight_rules import ARRAY_RULES, NORM_RULES
+from updaters.arrays import device
+from updaters.compat import keras, openseq2seq, tensorlayerx, torch
 
 Array = np.ndarray[Any, Any]
 
-RULES: dict[str, up.Optimizer] = ELEMENT_RULES | NORM_RULES | ARRAY_RULES
+COMPAT_RULES: dict[str, Any] = {
+    "asgd of torch": torch.ASGD(0.1, t0=2, weight_decay=0.1),
+    "rprop of torch": torch.Rprop(0.1, etas=(0.25, 1.5)),
+    "adafactor of torch": torch.Adafactor(),
+    "muon of keras": keras.Muon(0.1, adam_lr_ratio=0.5, exclude_layers=["in.*"]),
+    "rmsprop of openseq2seq": openseq2seq.rules.RMSProp(0.1, momentum=0.9, centered=True),
+    "sgd of tensorlayerx": tensorlayerx.SGD(0.1, weight_decay=0.1, grad_clip=tensorlayerx.ClipByGlobalNorm(5.0)),
+}
+RULES: dict[str, up.Optimizer] = ELEMENT_RULES | NORM_RULES | ARRAY_RULES | COMPAT_RULES
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES: dict[str, Any] = {
@@ -132,7 +144,7 @@ class Case:
     def updater(self) -> up.Updater:
         setting, optimizer = SETTINGS[self.setting], RULES[self.rule]
         if setting.count_calls:
-            optimizer = attrs.evolve(optimizer, policy=up.Policy(count_calls=True))
+            optimizer = attrs.evolve(optimizer, policy=attrs.evolve(optimizer.policy or up.Policy(), count_calls=True))
         return up.get_updater(optimizer, backend=self.backend, **setting.arguments)
 
     def step(self, update: up.Updater, weights: Mapping[Any, Array], iteration: int) -> None:
@@ -192,5 +204,96 @@ def unlike(found: dict[Any, Any], wanted: dict[Any, Any]) -> list[Any]:
     return [name for name in wanted.keys() | found.keys() if found.get(name) != wanted.get(name)]
 
 
-Travel = Callable[[up.Updater, Mapping[Any, Array], Callable[[], up.Updater], dict[Any, Array]], up.Updater]
-"""From an updater and its weights to one that goes on, and its weights."""
+# Devices
+
+DEVICE_RULES = {
+    "adam": up.Adam(0.1),
+    "prodigy": up.Prodigy(0.5),  # keeps numbers on the device
+    "masters": up.SGD(
+        0.1,
+        momentum=0.9,
+        policy=up.Policy(master_weights=True, accumulate=2, average=up.Average(0.5), clip=up.transforms.ClipByNorm(1.0)),
+    ),
+}
+
+
+def hosts(dtypes: Iterable[str]) -> dict[Any, Array]:
+    """Weights of each dtype in each order, and of no dimension."""
+    found: dict[Any, Array] = {}
+    for dtype in dtypes:
+        found[dtype] = draw(dtype, (2, 3), dtype_of(dtype))
+        found["in", dtype] = np.asfortranarray(draw(("in", dtype), (3, 2), dtype_of(dtype)))
+    return found | {0: draw(0, (), np.float32), "strided": draw("strided", (4, 6), np.float32)}
+
+
+def there(cupy: Any, weights: Mapping[Any, Array], other: int) -> dict[Any, Any]:
+    """The same on a device, one of them on another; one has strides there."""
+    found = {}
+    for index, host in weights.items():
+        with cupy.cuda.Device(other if index == "float64" else 0):
+            found[index] = put(cupy, host)
+    found["strided"] = put(cupy, np.repeat(weights["strided"], 2, axis=0))[::2]
+    return found
+
+
+def device_step(cupy: Any, update: up.Updater, weights: Mapping[Any, Any], iteration: int) -> None:
+    grads: dict[Any, Any] = {}
+    for index, weight in weights.items():
+        host = draw((index, iteration), weight.shape, weight.dtype)
+        if isinstance(weight, np.ndarray):
+            grads[index] = host
+        else:
+            with weight.device:
+                grads[index] = put(cupy, host)
+    update.step(grads, weights)
+
+
+def on_host(update: up.Updater, weights: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Weights, slots and counts of a run on any device, to the bit."""
+    found: dict[Any, Any] = {index: bits(w if isinstance(w, np.ndarray) else take(w)) for index, w in weights.items()}
+    for index, known in update.slots.items():
+        found["counts", index] = known.count, known.gathered, bits(dict(known.scalars))
+        for name, array in known.arrays.items():
+            found["slot", index, name] = (
+                bits(array if isinstance(array, np.ndarray) else take(array)),
+                array.flags.c_contiguous,
+                array.flags.f_contiguous,
+            )
+    return found
+
+
+def check_devices(
+    cupy: Any, rule: str, dtypes: Iterable[str], saves: str, loads: str, has_run: bool, folder: Path, *, other: int
+) -> None:
+    """Hold a run that is saved on one kind of device and goes on on another to one that does not."""
+
+    def make(kind: str) -> up.Updater:
+        return up.get_updater(DEVICE_RULES[rule], backend="cupy" if kind == "gpu" else "numpy")
+
+    def place(kind: str, weights: dict[Any, Array]) -> dict[Any, Any]:
+        return there(cupy, weights, other) if kind == "gpu" else weights
+
+    whole, weights = make(saves), place(saves, hosts(dtypes))
+    for iteration in (1, 2, 3):
+        device_step(cupy, whole, weights, iteration)
+    whole.save(folder / "run.safetensors", weights=weights)
+    values = whole.state_dict()
+
+    again, others = make(loads), place(loads, alike(hosts(dtypes)))
+    if has_run:
+        device_step(cupy, again, others, 7)
+    arrays = {(index, name): array for index, known in again.slots.items() for name, array in known.arrays.items()}
+    again.load(folder / "run.safetensors", weights=others)
+    assert on_host(again, others) == on_host(whole, weights)
+    assert all(again.slots[index][name] is array for (index, name), array in arrays.items())
+    for update, those in ((whole, weights), (again, others)):
+        for iteration in (4, 5):
+            device_step(cupy, update, those, iteration)
+    assert on_host(again, others) == on_host(whole, weights)
+    for index, known in again.slots.items():
+        assert {known.device, *map(device, known.arrays.values())} == {device(others[index])}
+
+    third, fourth = make(loads), make(loads)
+    third.load_state_dict(values)
+    fourth.load(folder / "run.safetensors")
+    assert bits(third.state_dict()) == bits(fourth.state_dict())

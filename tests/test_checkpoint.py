@@ -16,14 +16,29 @@ import pytest
 
 import updaters as up
 from tests import fake_cupy
-from tests.checkpoints import RULES, SETTINGS, Case, alike, bits, draw, kept, unlike, weights_of
-from tests.fake_cupy import put, take
+from tests.checkpoints import (
+    DEVICE_RULES,
+    RULES,
+    SETTINGS,
+    Case,
+    alike,
+    bits,
+    check_devices,
+    device_step,
+    draw,
+    hosts,
+    kept,
+    there,
+    unlike,
+    weights_of,
+)
+from tests.fake_cupy import take
 
 Array = Any
 
 # Every rule, policy, dtype, layout and kind of index: each weight of a case has another dtype, order or kind of index.
 
-OWN_AVERAGE = {"asgd", "scheduled asgd"}
+OWN_AVERAGE = {"asgd", "scheduled asgd", "asgd of torch"}
 
 
 def is_allowed(rule: str, setting: str) -> bool:
@@ -172,7 +187,7 @@ def test_another_process_goes_on_with_the_same_bits(setting: str, tmp_path: Path
         case.step(whole, weights, iteration)
     whole.save(path, weights=weights)
     code = (
-        "import sys; from tests.checkpoints import *\n"
+        "import sys; from tests.checkpoints import DEVICE_RULES, check_devices, device_step, hosts, there, *\n"
         f"case, weights = Case({case.rule!r}, {setting!r}), alike(weights_of())\n"
         "update = case.updater(); update.load(sys.argv[1], weights=weights)\n"
         f"for iteration in range(5, {LAST + 1}): case.step(update, weights, iteration)\n"
@@ -259,106 +274,20 @@ def cupy() -> Iterator[Any]:
         yield module
 
 
-DEVICE_DTYPES = ["float16", "bfloat16", "float32", "float64", "complex64", "complex128"]
-DEVICE_RULES = {
-    "adam": up.Adam(0.1),
-    "prodigy": up.Prodigy(0.5),  # keeps numbers on the device
-    "masters": up.SGD(
-        0.1,
-        momentum=0.9,
-        policy=up.Policy(master_weights=True, accumulate=2, average=up.Average(0.5), clip=up.transforms.ClipByNorm(1.0)),
-    ),
-}
-
-
-def hosts() -> dict[Any, Array]:
-    """Weights of each dtype in each order, and of no dimension."""
-    found: dict[Any, Array] = {}
-    for dtype in DEVICE_DTYPES:
-        found[dtype] = draw(dtype, (2, 3), fake_cupy.dtype_of(dtype))
-        found["in", dtype] = np.asfortranarray(draw(("in", dtype), (3, 2), fake_cupy.dtype_of(dtype)))
-    return found | {0: draw(0, (), np.float32), "strided": draw("strided", (4, 6), np.float32)}
-
-
-def there(cupy: Any, weights: Mapping[Any, Array]) -> dict[Any, Array]:
-    """The same on a device, one of them on another; one has strides there."""
-    found = {}
-    for index, host in weights.items():
-        with cupy.cuda.Device(1 if index == "float64" else 0):
-            found[index] = put(cupy, host)
-    found["strided"] = put(cupy, np.repeat(weights["strided"], 2, axis=0))[::2]
-    return found
-
-
-def devices_step(cupy: Any, update: up.Updater, weights: Mapping[Any, Array], iteration: int) -> None:
-    grads: dict[Any, Array] = {}
-    for index, weight in weights.items():
-        host = draw((index, iteration), weight.shape, weight.dtype)
-        if isinstance(weight, np.ndarray):
-            grads[index] = host
-        else:
-            with weight.device:
-                grads[index] = put(cupy, host)
-    update.step(grads, weights)
-
-
-def on_host(update: up.Updater, weights: Mapping[Any, Array]) -> dict[Any, Any]:
-    """Weights, slots and counts of a run on any device, to the bit."""
-    found: dict[Any, Any] = {index: bits(w if isinstance(w, np.ndarray) else take(w)) for index, w in weights.items()}
-    for index, known in update.slots.items():
-        found["counts", index] = known.count, known.gathered, bits(dict(known.scalars))
-        for name, array in known.arrays.items():
-            found["slot", index, name] = (
-                bits(array if isinstance(array, np.ndarray) else take(array)),
-                array.flags.c_contiguous,
-                array.flags.f_contiguous,
-            )
-    return found
-
-
 @pytest.mark.parametrize("rule", DEVICE_RULES)
 @pytest.mark.parametrize(("saves", "loads"), [("gpu", "gpu"), ("gpu", "cpu"), ("cpu", "gpu")])
 @pytest.mark.parametrize("has_run", [False, True], ids=["fresh", "has run"])
 def test_a_run_goes_on_from_one_device_to_another(
     cupy: Any, rule: str, saves: str, loads: str, has_run: bool, tmp_path: Path
 ) -> None:
-    path, options = tmp_path / "run.safetensors", {"gpu": {"backend": "cupy"}, "cpu": {"backend": "numpy"}}
-    whole, weights = up.get_updater(DEVICE_RULES[rule], **options[saves]), hosts()  # type: ignore[arg-type]
-    weights = weights if saves == "cpu" else there(cupy, weights)
-    for iteration in (1, 2, 3):
-        devices_step(cupy, whole, weights, iteration)
-    whole.save(path, weights=weights)
-    values = whole.state_dict()
-
-    again, others = up.get_updater(DEVICE_RULES[rule], **options[loads]), alike(hosts())  # type: ignore[arg-type]
-    others = others if loads == "cpu" else there(cupy, others)
-    if has_run:
-        devices_step(cupy, again, others, 7)
-    arrays = {(index, name): array for index, known in again.slots.items() for name, array in known.arrays.items()}
-    again.load(path, weights=others)
-    assert on_host(again, others) == on_host(whole, weights)
-    assert all(again.slots[index][name] is array for (index, name), array in arrays.items())
-    for update, those in ((whole, weights), (again, others)):
-        for iteration in (4, 5):
-            devices_step(cupy, update, those, iteration)
-    assert on_host(again, others) == on_host(whole, weights)
-    for index, known in again.slots.items():
-        place = "cpu" if loads == "cpu" else f"cuda:{others[index].device.id}"
-        assert known.device == place
-        assert all(place == ("cpu" if isinstance(a, np.ndarray) else f"cuda:{a.device.id}") for a in known.arrays.values())
-
-    third = up.get_updater(DEVICE_RULES[rule])
-    third.load_state_dict(values)
-    fourth = up.get_updater(DEVICE_RULES[rule])
-    fourth.load(path)
-    assert bits(third.state_dict()) == bits(fourth.state_dict())
+    check_devices(cupy, rule, fake_cupy.DTYPES, saves, loads, has_run, tmp_path, other=1)
 
 
 def test_an_average_is_evaluated_on_the_device_right_after_loading(cupy: Any, tmp_path: Path) -> None:
     make = lambda: up.get_updater(up.SGD(0.1), average=up.Average(0.5))  # noqa: E731
-    update, weights = make(), there(cupy, hosts())
+    update, weights = make(), there(cupy, hosts(fake_cupy.DTYPES), other=1)
     for iteration in (1, 2):
-        devices_step(cupy, update, weights, iteration)
+        device_step(cupy, update, weights, iteration)
     update.save(tmp_path / "run.safetensors")
     again = make()
     again.load(tmp_path / "run.safetensors")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
+import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -441,6 +443,43 @@ def test_strict_is_true_or_false() -> None:
         make().load_state_dict(saved()[0].state_dict(), strict=1)  # type: ignore[arg-type]
 
 
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something is in nested data."""
+    for name in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield (*path, name)
+        yield from places(value[name], (*path, name))
+
+
+ODD = [
+    None, True, False, 0, 1, -1, 10**30, 1.5, float("nan"), float("inf"), "", "x", "F", [], [1], {}, {"a": 1}, np.ones(2), (),
+    "float64", {"float": "nan"}, {"float": "x"}, [[["a"]]],
+]  # fmt: skip
+
+
+def test_a_dictionary_that_was_tampered_with_is_refused_with_nothing_changed_or_is_as_good_as_another() -> None:
+    values = saved()[0].state_dict()
+    cases = [(place, odd) for place in places(values) for odd in ODD][:: 1 if os.environ.get("UPDATERS_TEST_ALL") else 37]
+    refused = 0
+    for place, odd in cases:
+        changed_values = copy.deepcopy(values)
+        part = changed_values
+        for name in place[:-1]:
+            part = part[name]
+        part[place[-1]] = odd
+        again, others = make(), weights_of()
+        before = everything(again, others)
+        try:
+            again.load_state_dict(changed_values)
+        except (TypeError, ValueError):
+            refused += 1
+            assert everything(again, others) == before, (place, odd)
+            continue
+        if place[0] not in ("clock", "calls"):
+            step(again, others, 4)
+            assert again.report().what == "applied", (place, odd)
+    assert refused > 0.8 * len(cases)
+
+
 # What is taken in part
 
 
@@ -471,6 +510,30 @@ def test_none_that_are_accumulated_here_stay_where_the_file_has_none() -> None:
     assert bits(others) == bits(weights)
 
 
+def test_calls_of_a_longer_group_that_brought_no_gradient_are_not_taken() -> None:
+    update, weights = get_updater(up.SGD(0.1), accumulate=3), {"a": np.ones(2)}
+    for _ in range(2):
+        update.step({"a": None}, weights)
+    again = get_updater(up.SGD(0.1), accumulate=2)
+    again.load_state_dict(update.state_dict(), strict=False)
+    for what in ("accumulated", "applied"):
+        again.step({"a": np.ones(2)}, weights)
+        assert again.report().what == what
+
+
+def test_gradients_of_a_weight_that_is_here_only_are_dropped_with_the_others() -> None:
+    update, weights = saved(calls=3)
+    again, others = make(), {name: weight.copy() for name, weight in weights.items()} | {"c": np.ones(2)}
+    step(again, others, 9)
+    again.load_state_dict(update.state_dict(), strict=False)
+    assert {index: known.gathered for index, known in again.slots.items()} == {"a": 1, "b": 1, "h": 1, "c": 0}
+    for one, arrays in ((update, weights), (again, others)):
+        step(one, arrays, 4)
+        assert one.report().what == "applied"
+    assert not again.slots["c"]["accumulated"].any()
+    assert bits(again.slots["a"]["average"]) != bits(others["a"])
+
+
 def test_a_weight_that_is_frozen_here_keeps_no_gradient_of_a_group() -> None:
     update, _ = saved(calls=3)
     again, others = make(overrides={"b": up.FROZEN}), weights_of()
@@ -490,13 +553,25 @@ def test_a_loss_scale_that_stays_is_what_its_field_says() -> None:
     assert again.loss_scale == 16
 
 
-def test_masters_that_are_switched_on_begin_with_their_weights() -> None:
+def test_masters_and_averages_that_are_switched_on_begin_with_their_weights() -> None:
     update, weights = get_updater(up.SGD(0.1)), {"h": np.ones(3, np.float16)}
     step(update, weights, 1)
+    before = weights["h"].astype(np.float32)
     again = get_updater(up.SGD(0.1), master_weights=True, average=up.Average(0.5))
     again.load_state_dict(update.state_dict(), strict=False)
+    assert bits(again.evaluation_weight("h", weights["h"])) == bits(weights["h"])
+    assert bits(again.slots["h"]["master"]) == bits(again.slots["h"]["average"]) == bits(before)
     step(again, weights, 2)
-    np.testing.assert_array_equal(again.slots["h"]["master"].astype(np.float16), weights["h"])
+    master = again.slots["h"]["master"]
+    np.testing.assert_array_equal(master.astype(np.float16), weights["h"])
+    np.testing.assert_array_equal(again.slots["h"]["average"], np.float32(0.5) * before + np.float32(0.5) * master)
+
+
+def test_true_is_not_one() -> None:
+    values = make().state_dict()
+    values["optimizer"]["amsgrad"], values["optimizer"]["beta1"] = 0, True
+    with pytest.raises(ValueError, match=r"beta1: True in the file, 0\.9 here.*amsgrad: 0 in the file, False here"):
+        make().load_state_dict(values)
 
 
 def test_a_frozen_weight_may_lack_what_is_switched_on() -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import updaters as up
+from tests.checkpoints import DEVICE_RULES, check_devices
 from tests.fake_cupy import (
     DTYPES,
     EVALUATED,
@@ -464,7 +465,17 @@ def test_everything_is_on_the_device_of_the_weight(cupy: Any) -> None:
     assert same(take(weight), hosts[0])
 
 
-# Copies and errors.
+# Copies, files and errors.
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", DEVICE_RULES)
+@pytest.mark.parametrize(("saves", "loads"), [("gpu", "gpu"), ("gpu", "cpu"), ("cpu", "gpu")])
+def test_a_run_goes_on_from_one_device_to_another(
+    cupy: Any, rule: str, saves: str, loads: str, dtype: str, tmp_path: Path
+) -> None:
+    for has_run in (False, True):
+        check_devices(cupy, rule, [dtype], saves, loads, has_run, tmp_path, other=0)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "complex128"])

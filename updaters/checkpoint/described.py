@@ -19,8 +19,9 @@ HEADS = ("type", "function", UNREGISTERED)
 
 def described(optimizer: Optimizer) -> dict[str, Any]:
     """What `to_config` says of an optimizer; where that would refuse, a class is its name and its fields, and all else a name."""
-    whole = attrs.evolve(optimizer, policy=optimizer.policy or Policy())  # none is the same as one that does nothing
-    data: dict[str, Any] = written(whole, "optimizer", 0, _unregistered)
+    if optimizer.policy == Policy():  # which does nothing, as none does
+        optimizer = attrs.evolve(optimizer, policy=None)
+    data: dict[str, Any] = written(optimizer, "optimizer", 0, _unregistered)
     return {"version": VERSION, **data}
 
 

@@ -188,7 +188,7 @@ def restore(
     found += unlike_slots
     lacking = [index for index in weights.known if index not in contents.kept]
     found += [Difference(f"weight {index!r}", "nothing", "slots") for index in lacking]
-    unlike_gathered = _unlike_gathered(contents, chosen, weights)
+    unlike_gathered = _unlike_gathered(contents, chosen, policy.accumulate)
     found += unlike_gathered
     gathers = not unlike_gathered  # all or none, since a step needs all
     if not gathers:
@@ -256,11 +256,8 @@ def _chosen(contents: Contents, weights: Weights) -> tuple[dict[Index, tuple[Kep
     return chosen, found
 
 
-def _unlike_gathered(
-    contents: Contents, chosen: Mapping[Index, tuple[Kept, list[str]]], weights: Weights
-) -> list[Difference | str]:
-    """What of the accumulated gradients does not fit, or would stand beside some that are here already."""
-    most = weights.choice.policy.accumulate
+def _unlike_gathered(contents: Contents, chosen: Mapping[Index, tuple[Kept, list[str]]], most: int) -> list[Difference | str]:
+    """What of the accumulated gradients does not fit."""
     fewer = f"less than accumulate={most}"
     found: list[Difference | str] = []
     if contents.calls >= most:
@@ -270,9 +267,6 @@ def _unlike_gathered(
             found.append(Difference(f"weight {index!r}: accumulated gradients", str(kept.gathered), f"{fewer}, in a slot"))
         elif kept.gathered and "accumulated" not in chosen.get(index, (kept, []))[1]:
             found.append(f"weight {index!r}: accumulated gradients are not taken")
-    for index, known in weights.known.items():
-        if known.gathered and index not in chosen:
-            found.append(Difference(f"weight {index!r}: accumulated gradients", "nothing", str(known.gathered)))
     return found
 
 
