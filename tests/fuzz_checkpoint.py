@@ -307,6 +307,7 @@ class Fuzzer:
                 damaged = changed(state_dict, chance, [*VALUES, *ARRAYS])
                 load = partial(update.load_state_dict, damaged, strict=strict)
                 return f"dict {hold(case, update, weights, load, (ValueError, TypeError), '')}"
+            path.unlink(missing_ok=True)  # some drives wait for the disk where a file is written over
             path.write_bytes(how(file, chance))
         except RecursionError:
             return "too deep to be made"

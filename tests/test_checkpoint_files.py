@@ -130,7 +130,7 @@ parts = st.one_of(
 indices = st.recursive(parts, lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=6)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(
     [
         0,
@@ -603,6 +603,7 @@ def test_whatever_stands_in_another_s_place_is_refused_or_changes_nothing(tmp_pa
         others = [None, True, -1, 1.5, "x", [], {}]
         texts = [with_value(text, place, value) for value in others if not may_stand(value, old, place)]
         for damaged in [*texts, *([without(text, place)] if place else [])]:
+            path.unlink(missing_ok=True)  # some drives wait for the disk where a file is written over
             path.write_bytes(file_of(header, data, text=damaged))
             try:
                 target[0].load(path, weights=target[1])
