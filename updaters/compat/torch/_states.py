@@ -319,7 +319,7 @@ def from_torch(update: Updater, state_dict: Any, params: Any, strict: bool, grou
             try:
                 found = weights.counterpart(index, *_shape_and_dtype(entries))
                 if found is None:
-                    if _is_new(entries):
+                    if _is_new(entries, f"state[{number!r}]"):
                         kept |= {index: known[index]} if index in known else {}
                     else:
                         left.append(f"weight {index!r} stands still here, and has state[{number!r}]")
@@ -384,9 +384,9 @@ def _named(param_groups: Sequence[Mapping[str, Any]], numbers: list[list[Any]]) 
     return _indices(names)
 
 
-def _is_new(entries: Mapping[str, Any]) -> bool:
+def _is_new(entries: Mapping[str, Any], where: str) -> bool:
     """Whether a parameter has been in no update; Adagrad's have a sum even then."""
-    return not entries or ("step" in entries and not float(entries["step"]))
+    return not entries or ("step" in entries and not _number(entries, "step", where))
 
 
 def _array(value: Any, name: str) -> tuple[Array, str]:
@@ -442,7 +442,7 @@ def _kept(
     known: Any = weights.known.get(index)
     names, numbers = SLOTS[found.name], NUMBERS.get(found.name, ("step",))
     keeps_nothing = found.name == "SGD" and not found.optimizer.slots
-    if keeps_nothing or _is_new(entries):
+    if keeps_nothing or _is_new(entries, where):
         left += [f"{where} has {name!r}, and weight {index!r} keeps no such thing here" for name in entries if keeps_nothing]
         return known if keeps_nothing else None
     shape, dtype = _shape_and_dtype(entries)
