@@ -351,6 +351,21 @@ def test_accumulated_gradients_stay_and_are_none_for_weights_that_are_new() -> N
         optim.state_dict(update, ["a"])
 
 
+def test_masters_begin_at_the_first_update_of_weights_that_are_new_and_stay_where_they_are_there() -> None:
+    update = sgd(master_weights=True)
+    weights = {"a": np.ones(2, np.float16)}
+    state = {0: {"momentum_buffer": np.array([1.0, -1.0], np.float16)}}
+    given = {"state": state, "param_groups": [{**SOME, "params": [0]}]}
+    with pytest.raises(ValueError, match=r"weight 'a': slot 'master': nothing in the file, float32\[2\] here"):
+        optim.load_state_dict(update, given, ["a"])
+    optim.load_state_dict(update, given, ["a"], strict=False)
+    update.step({"a": np.zeros(2, np.float16)}, weights)
+    np.testing.assert_allclose(update.slots["a"]["master"], [0.91, 1.09], rtol=1e-6)
+    before = update.slots["a"]["master"].copy()
+    assert optim.load_state_dict(update, given, ["a"]).left == ()
+    np.testing.assert_array_equal(update.slots["a"]["master"], before)
+
+
 def test_a_scheduled_beta_has_no_correction_that_pytorch_keeps() -> None:
     update = up.get_updater(optim.Adam(0.1, betas=(lambda state: 0.9, 0.999)), backend="numpy")
     kept = {"step": np.array(3.0), "exp_avg": np.ones(2), "exp_avg_sq": np.ones(2)}

@@ -520,8 +520,8 @@ def state_dict(update: Updater, params: Iterable[Index]) -> dict[str, Any]:
     rounds when it loads them. The clock, a loss scale, masters and averages are not in it.
 
     Conventions:
-        PyTorch's momentum keeps gradients. Our own default keeps steps, and the buffer is then -velocity / lr, with the rate in
-        force at the clock. Where a beta is scheduled, PyTorch corrects by a power of the last one.
+        PyTorch's momentum keeps gradients. Our own keeps steps unless told otherwise, and the buffer is then -velocity / lr, with
+        the rate in force at the clock. Where a beta is scheduled, PyTorch corrects by a power of the last one.
 
     Raises:
         TypeError, ValueError: PyTorch has no counterpart of a weight's rule, or of one of its settings; or gradients are
@@ -559,8 +559,8 @@ def load_state_dict(
     scheduled, the correction that goes with it is not to be had from PyTorch, which is an error.
 
     Conventions:
-        PyTorch's momentum keeps gradients. Our own default keeps steps, and the velocity is then -lr * buffer, with the rate in
-        the dictionary.
+        PyTorch's momentum keeps gradients. Our own keeps steps unless told otherwise, and the velocity is then -lr * buffer, with
+        the rate in the dictionary.
 
     Raises:
         TypeError, ValueError: it is no such dictionary, or of another updater, with what is there and here; or PyTorch has no

@@ -45,6 +45,12 @@ SLOTS: dict[str, dict[str, str]] = {
 NUMBERS = {"ASGD": ("step", "eta", "mu"), "NAdam": ("step", "mu_product"), "SGD": (), "Muon": ()}
 """The numbers that it keeps besides, where these are not the step alone."""
 
+
+def numbers_of(name: str) -> tuple[str, ...]:
+    """The numbers that an optimizer of PyTorch's keeps for a parameter."""
+    return NUMBERS.get(name, ("step",))
+
+
 RULES: dict[type[Optimizer], str] = {
     rules.Adadelta: "Adadelta", rules.Adafactor: "Adafactor", rules.Adagrad: "Adagrad", rules.Adam: "Adam",
     rules.AdamW: "Adam", rules.Adamax: "Adamax", rules.ASGD: "ASGD", rules.Muon: "Muon", rules.Nadam: "NAdam",
@@ -251,7 +257,7 @@ def _entries(index: Index, found: Counterpart, known: Mapping[str, Any], update:
     names, kept, scalars = SLOTS[found.name], known["slots"], known["scalars"]
     count = known["count"]
     optimizer: Any = found.optimizer
-    entries: dict[str, Any] = dict.fromkeys(NUMBERS.get(found.name, ("step",)))
+    entries: dict[str, Any] = dict.fromkeys(numbers_of(found.name))
     if "step" in entries:
         entries["step"] = float(count)
     if found.name == "NAdam":
@@ -440,7 +446,7 @@ def _kept(
         ValueError: it is not there, or not what it must be.
     """
     known: Any = weights.known.get(index)
-    names, numbers = SLOTS[found.name], NUMBERS.get(found.name, ("step",))
+    names, numbers = SLOTS[found.name], numbers_of(found.name)
     keeps_nothing = found.name == "SGD" and not found.optimizer.slots
     if keeps_nothing or _is_new(entries, where):
         left += [f"{where} has {name!r}, and weight {index!r} keeps no such thing here" for name in entries if keeps_nothing]
