@@ -13,7 +13,8 @@ import numpy as np
 
 from updaters import optimizers as rules
 from updaters.arrays import Array, as_reals, compute_dtype, slot_dtype
-from updaters.checkpoint.contents import Kept, dtype_named
+from updaters.checkpoint.contents import Kept
+from updaters.checkpoint.files import dtype_named
 from updaters.checkpoint.restoring import SHOWN, LoadReport
 from updaters.checks import listed
 from updaters.compat._groups import ParameterGroups, check_updater, merged
