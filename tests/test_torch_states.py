@@ -257,13 +257,17 @@ def stepped(**options: Any) -> up.Updater:
 
 def test_weights_that_are_there_take_what_was_kept_and_their_counts_and_the_clock_stay() -> None:
     update = stepped()
+    update.step({"a": np.ones(2), "b": np.ones(1)}, {"a": np.zeros(2), "b": np.zeros(1)})
     given = some()
     report = optim.load_state_dict(update, given, ["a", "b"])
     assert (report.slots, report.waiting, report.left) == (("a", "b"), (), ())
-    assert (update.slots["a"].count, update.state.iteration) == (1, 1)
+    assert (update.slots["a"].count, update.state.iteration) == (2, 2)
     np.testing.assert_array_equal(update.slots["a"]["buffer"], [1.0, -1.0])
-    update.slots["a"]["buffer"][...] = 7.0
-    np.testing.assert_array_equal(given["state"][0]["momentum_buffer"], [1.0, -1.0])
+    optim.load_state_dict(fresh := sgd(), given, ["a", "b"])
+    for one in (update, fresh):
+        one.slots["a"]["buffer"][...] = 7.0
+        np.testing.assert_array_equal(given["state"][0]["momentum_buffer"], [1.0, -1.0])
+    assert fresh.slots["a"].count == 1
 
 
 @pytest.mark.usefixtures("arrays_for_tensors")
@@ -347,6 +351,7 @@ def test_accumulated_gradients_stay_and_are_none_for_weights_that_are_new() -> N
     optim.load_state_dict(update, some(), ["a", "b"])
     assert (update.slots["a"].gathered, update.slots["b"].gathered) == (1, 0)
     np.testing.assert_array_equal(update.slots["a"]["accumulated"], [1.0, 1.0])
+    np.testing.assert_array_equal(update.slots["b"]["accumulated"], [0.0])
     with pytest.raises(ValueError, match=r"^weight 'a' has accumulated gradients, which PyTorch keeps none of; call flush first"):
         optim.state_dict(update, ["a"])
 
@@ -414,8 +419,8 @@ BAD: list[tuple[str, Callable[[], dict[str, Any]], Any, str]] = [
     ("shape", lambda: some(state={0: {"momentum_buffer": np.ones(3)}, 1: {"momentum_buffer": np.ones(1)}}), ["a", "b"],
      "weight 'a': float64[3] in the file, float64[2] here"),
     ("kind", lambda: some(state={0: {"momentum_buffer": np.ones(2, complex)}}), ["a", "b"],
-     "weight 'a': complex128[2] in the file, float64[2] here"),
-    ("integers", lambda: some(state={0: {"momentum_buffer": np.ones(2, int)}}), ["a", "b"], "dtype must be one of"),
+     "state[0]['momentum_buffer'] is complex128, and weight 'a' has float64"),
+    ("integers", lambda: some(state={0: {"momentum_buffer": np.ones(2, int)}}), ["a", "b"], "state[0]['momentum_buffer'] must be a tensor of floats, got int64"),
     ("no groups", lambda: {"state": {}}, ["a", "b"],
      "state_dict must have 'state' and 'param_groups', as an optimizer's has in PyTorch; it has 'state'"),
     ("no params", lambda: some(param_groups=[{"lr": 0.1}]), ["a", "b"], "param_groups[0] must have a list of 'params', got None"),
@@ -465,6 +470,67 @@ def test_weights_that_stand_still_have_no_place_in_pytorchs_optimizers() -> None
         optim.load_state_dict(update, some(), ["a", "b"])
     report = optim.load_state_dict(update, some(state={1: some()["state"][1]}), ["a", "b"])
     assert (report.slots, report.left) == (("b",), ())
+    update = stepped()
+    update.overrides = {"a": up.FROZEN}
+    report = optim.load_state_dict(update, some(state={1: some()["state"][1]}), ["a", "b"])
+    assert (report.slots, report.left) == (("b",), ())
+    np.testing.assert_array_equal(update.slots["a"]["buffer"], [1.0, 1.0])
+
+
+def test_descent_without_a_momentum_keeps_nothing_and_its_counts_stay() -> None:
+    update = up.get_updater(optim.SGD(0.1), backend="numpy")
+    update.step({"a": np.ones(2), "b": np.ones(1)}, {"a": np.zeros(2), "b": np.zeros(1)})
+    report = optim.load_state_dict(update, change(momentum=0) | {"state": {0: {"momentum_buffer": None}}}, ["a", "b"])
+    assert report.left == ()
+    assert [kept.count for kept in update.slots.values()] == [1, 1]
+    with pytest.raises(ValueError, match=r"state\[0\] has 'momentum_buffer', and weight 'a' keeps no such thing here"):
+        optim.load_state_dict(update, change(momentum=0), ["a", "b"])
+
+
+@pytest.mark.parametrize(("there", "here"), [(float, np.float32), (float, complex)], ids=["width", "kind"])
+def test_tensors_that_are_not_exact_in_the_slots_are_refused(there: Any, here: Any) -> None:
+    update = sgd()
+    update.step({"a": np.ones(2, here)}, {"a": np.zeros(2, here)})
+    given = {"state": {0: {"momentum_buffer": np.ones(2, there)}}, "param_groups": [{**SOME, "params": [0]}]}
+    name = np.dtype(here).name
+    with pytest.raises(ValueError, match=rf"state\[0\]\['momentum_buffer'\] is float64, and weight 'a' has {name}"):
+        optim.load_state_dict(update, given, ["a"])
+
+
+def test_a_new_weight_of_integers_is_refused() -> None:
+    given = some(state={0: {"momentum_buffer": np.ones(2, int)}})
+    with pytest.raises(ValueError, match="weight 'a': dtype must be one of float16, .*, got 'int64'"):
+        optim.load_state_dict(sgd(), given, ["a", "b"])
+
+
+@pytest.mark.usefixtures("arrays_for_tensors")
+def test_what_is_done_to_gradients_before_the_rule_is_not_pytorchs_and_does_not_count() -> None:
+    update = up.get_updater(up.SGD(0.1, momentum=0.9, grad_clip=1.0, gradient="sum"), backend="numpy")
+    report = optim.load_state_dict(update, some(), ["a", "b"])
+    assert report.left == ()
+    found = optim.state_dict(update, ["a", "b"])["state"]
+    np.testing.assert_allclose(found[0]["momentum_buffer"], [1.0, -1.0], rtol=1e-15)
+
+
+@pytest.mark.usefixtures("arrays_for_tensors")
+def test_a_step_size_is_of_the_rate_that_a_weight_began_with() -> None:
+    update = up.get_updater(optim.Rprop(lambda state: 0.1 if state.iteration == 1 else 0.5), backend="numpy")
+    weights = {"a": np.zeros(2)}
+    for _ in range(3):
+        update.step({"a": np.array([1.0, -1.0])}, weights)
+    np.testing.assert_allclose(optim.state_dict(update, ["a"])["state"][0]["step_size"], 0.1 * 1.2**2, rtol=1e-15)
+
+
+@pytest.mark.parametrize(("dtype", "digits"), [(np.float32, 1e-6), (np.float64, 1e-14)])
+def test_the_last_rate_of_asgd_is_read_from_eta(dtype: Any, digits: float) -> None:
+    last, group = 0.25, {"lr": 0.1, "lambd": 0.5, "alpha": 0.75, "t0": 1e6, "weight_decay": 0, "params": [0]}
+    eta = np.array(last / (1 + 0.5 * last * 3) ** 0.75, dtype)
+    kept = {"step": np.array(3.0), "eta": eta, "mu": np.array(1.0), "ax": np.ones(2)}
+    update = up.get_updater(optim.ASGD(lambda state: 0.1, lambd=0.5), backend="numpy")
+    optim.load_state_dict(update, {"state": {0: kept}, "param_groups": [group]}, ["a"])
+    assert update.slots["a"]["last_lr"] == pytest.approx(last, rel=digits)
+    optim.load_state_dict(update, {"state": {0: kept}, "param_groups": [{**group, "lr": last}]}, ["a"])
+    assert update.slots["a"]["last_lr"] == last
 
 
 def test_a_rate_of_0_says_nothing_of_a_momentum_of_steps() -> None:
@@ -576,11 +642,12 @@ def test_tensors_of_any_kind_are_taken_and_copied(real: Any) -> None:
 
 
 def test_steps_are_counted_in_pytorchs_own_dtype(real: Any) -> None:
-    update = up.get_updater(optim.Adam(0.1), backend="numpy")
+    update = up.get_updater(optim.NAdam(0.1), backend="numpy")
     update.step({"a": np.ones(2)}, {"a": np.zeros(2)})
     for dtype in (real.float32, real.float64):
         real.set_default_dtype(dtype)
-        assert optim.state_dict(update, ["a"])["state"][0]["step"].dtype == dtype
+        kept = optim.state_dict(update, ["a"])["state"][0]
+        assert (kept["step"].dtype, kept["mu_product"].dtype) == (dtype, real.float64)
 
 
 def gradients(case: dict[str, Any]) -> dict[str, Any]:

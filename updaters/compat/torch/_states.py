@@ -143,15 +143,15 @@ def _names(kinds: Iterable[type]) -> list[str]:
 
 def _alike(optimizer: Any) -> Any:
     """An optimizer without what PyTorch has elsewhere, and with its form of a buffer."""
-    fields = {field.name: getattr(optimizer, field.name) for field in attrs.fields(type(optimizer))}
-    fields |= {"policy": None, "grad_clip": None, "gradient": "mean"}
+    fields = {field.name for field in attrs.fields(type(optimizer))}
+    changes: dict[str, Any] = {"policy": None, "grad_clip": None, "gradient": "mean"}
     if "buffer" in fields:
-        fields["buffer"] = "gradients"
+        changes["buffer"] = "gradients"
     if "damp_first" in fields and optimizer.dampening is None:
-        fields["damp_first"] = False
+        changes["damp_first"] = False
     if "otherwise" in fields:
-        fields["otherwise"] = None
-    return (rules.Adam if type(optimizer) is rules.AdamW else type(optimizer))(**fields)
+        changes["otherwise"] = None
+    return attrs.evolve(optimizer, **changes)
 
 
 def _plain(value: Any) -> Any:
@@ -188,7 +188,10 @@ class Weights:
 
     def special(self, index: Index, shape: tuple[int, ...], dtype: str) -> Optimizer:
         """The optimizer for a weight of that shape and dtype; it is not frozen."""
-        found = self.choice.of(index, shape, dtype_named(dtype))
+        try:
+            found = self.choice.of(index, shape, dtype_named(dtype))
+        except ValueError as error:
+            raise ValueError(f"weight {index!r}: {str(error).removeprefix(f'weight {index!r}: ')}") from None
         assert not isinstance(found, Frozen)
         return found[0]
 
@@ -324,7 +327,8 @@ def from_torch(update: Updater, state_dict: Any, params: Any, strict: bool, grou
         for number, index in zip(of_group, rest, strict=False):
             entries = {name: value for name, value in state.get(number, {}).items() if value is not None}
             try:
-                found = weights.counterpart(index, *_shape_and_dtype(entries))
+                shape, dtype = _shape_and_dtype(entries)
+                found = weights.counterpart(index, shape, known[index]["dtype"] if index in known else dtype)
                 if found is None:
                     if _is_new(entries, f"state[{number!r}]"):
                         kept |= {index: known[index]} if index in known else {}
@@ -397,13 +401,13 @@ def _is_new(entries: Mapping[str, Any], where: str) -> bool:
 
 
 def _array(value: Any, name: str) -> tuple[Array, str]:
-    """A copy of a tensor as an array, halves as float32, and the name of its own dtype."""
+    """A tensor as an array, halves as float32, and the name of its own dtype."""
     if hasattr(value, "detach"):
         value = value.detach().cpu().resolve_conj().resolve_neg()
         dtype = _dtype_of(value)
-        array = np.array((value.float() if dtype == "bfloat16" else value).numpy())
+        array = (value.float() if dtype == "bfloat16" else value).numpy()
     else:
-        array = np.array(value)
+        array = np.asarray(value)
         dtype = array.dtype.name
     if dtype in ("float16", "bfloat16"):
         array = array.astype(np.float32)
@@ -455,7 +459,7 @@ def _kept(
     shape, dtype = _shape_and_dtype(entries)
     if shape is None:
         raise ValueError(f"{where} has no tensor for weight {index!r}, as those of {found.name} have")
-    if known is not None and _comes_up(dtype, known["dtype"]):
+    if known is not None:
         dtype = known["dtype"]
     special: Any = weights.special(index, shape, dtype)
     wanted = [names[slot] for slot in special.slots]
@@ -479,7 +483,7 @@ def _kept(
         of_slot: Any = compute_dtype(of_weights) if special.is_real(slot) else slot_dtype(of_weights)
         if not np.can_cast(array.dtype, of_slot) or array.dtype.kind != of_slot.kind:
             raise ValueError(f"{where}[{names[slot]!r}] is {own}, and weight {index!r} has {dtype}")
-        array = array.astype(of_slot)
+        array = array.astype(of_slot)  # a copy
         if slot == "row":
             array = array[..., 0]
         elif slot == "column":
@@ -503,12 +507,6 @@ def _kept(
     dtypes = {name: array.dtype.name for name, array in slots.items()}
     one = Kept(shape, dtype, "cpu", count, gathered, scalars, dtypes, "C", slots)
     return {**one.to_data(), "slots": slots}
-
-
-def _comes_up(dtype: str, known: str) -> bool:
-    """Whether what was kept for a weight of a dtype is exact in the slots of a weight that is here."""
-    there, here = slot_dtype(dtype_named(dtype)), slot_dtype(dtype_named(known))
-    return there.kind == here.kind and np.can_cast(there, here)
 
 
 def _scalar(
