@@ -639,6 +639,12 @@ def test_tensors_of_any_kind_are_taken_and_copied(real: Any) -> None:
     found = optim.state_dict(update, ["a", "b"])
     found["state"][0]["momentum_buffer"].zero_()
     assert update.slots["a"]["buffer"].all()
+    negated = real.tensor([1 + 2j, 3 - 4j]).conj().imag
+    assert negated.is_neg()
+    optim.load_state_dict(
+        fresh := sgd(), {"state": {0: {"momentum_buffer": negated}}, "param_groups": [{**rate, "params": [0]}]}, ["a"]
+    )
+    np.testing.assert_array_equal(fresh.slots["a"]["buffer"], [-2.0, 4.0])
 
 
 def test_steps_are_counted_in_pytorchs_own_dtype(real: Any) -> None:

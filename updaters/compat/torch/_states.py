@@ -411,7 +411,7 @@ def _array(value: Any, name: str) -> tuple[Array, str]:
         dtype = array.dtype.name
     if dtype in ("float16", "bfloat16"):
         array = array.astype(np.float32)
-    if array.dtype.kind not in "fc" or compute_dtype(array.dtype) is None:
+    if compute_dtype(array.dtype) is None:
         raise ValueError(f"{name} must be a tensor of floats, got {dtype}")
     return array, dtype
 
