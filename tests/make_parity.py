@@ -21,6 +21,7 @@ if __name__ == "__main__":
 import updaters as up  # noqa: E402
 from tests import openseq2seq_policy, schedule_parity  # noqa: E402
 from tests.parity import COMPARED, GOLDEN, MODULES, golden_error, oracle_error  # noqa: E402
+from updaters.compat.torch import _states  # noqa: E402
 
 PAGE = ROOT / "docs" / "parity.md"
 
@@ -121,6 +122,23 @@ gradient is our l2 decay only where nothing is clipped, since that comes after c
 "variables" of the `summaries` are arrays of your own. t counts a weight's own updates.
 """
 
+STATE_DICTS = """\
+`state_dict(update, params)` gives what the `load_state_dict` of PyTorch's own optimizer takes, and `load_state_dict(update,
+state_dict)` goes on from what its `state_dict()` gave. Half of a run there and the other half here, and the other way round, end
+with the weights of the whole run to 1e-12: tried with PyTorch where it is installed, else by dictionaries of its own that are stored
+in `tests/golden/torch_states.json`.
+
+Slots go by these names. Bias corrections, which are not there, are rebuilt from the count and the betas, bit for bit; where a beta is
+scheduled, they cannot be. A velocity is -lr times PyTorch's buffer, with the rate of the dictionary, or, going there, the rate in
+force at the clock; both ways a rate of 0 is an error. `step_size` is Rprop's factor times a rate, `row_var` and `col_var` have
+an axis of 1 that ours have not, and `eta` gives the last rate of ASGD. SGD and Muon have no count there, so that a weight's own
+stays, or is 1. Moments of halves are float32 in the dictionary, which PyTorch rounds when it loads them. Our own rules convert as
+those of this module do, where their settings are PyTorch's: `RAdam(epsilon_hat=True)`, `Adamax(epsilon_inside=True)`,
+`Adafactor(epsilon_added=False)` and `Muon(epsilon_added=False)`; all else is an error that names the setting. The clock, a loss
+scale, masters, averages and accumulated gradients are not in the dictionary. The first and the last stay as they are; weights that
+are to have masters or averages and have not been given yet need `strict=False`, and begin these at their first update.
+"""
+
 DIFFERENCES = {
     ("torch", "SGD"): "a dampening without a momentum, which does nothing there, is an error here, since it is probably a "
     "mistake; so is one outside [0, 1]",
@@ -150,7 +168,7 @@ DIFFERENCES = {
 }
 
 
-NO_RULE = re.compile("Clip|clip_|GradScaler|param_group|LossScale|exclude")
+NO_RULE = re.compile("Clip|clip_|GradScaler|param_group|state_dict|LossScale|exclude")
 """What a module has besides its rules."""
 
 
@@ -215,6 +233,19 @@ def rows_of_optimize_loss() -> Iterator[list[str]]:
         yield [f'`"{name}", {cases[0].params}`', f"`{optimizer!r}`", str(len(cases)), bound(max(errors)), ""]
 
 
+def rows_of_state_dicts() -> Iterator[list[str]]:
+    """The cells of the table of what PyTorch's optimizers keep."""
+    for name, slots in _states.SLOTS.items():
+        rules = [rule.__name__ for rule, there in _states.RULES.items() if there == name]
+        numbers = {"eta": "", "mu": "", "step": "the count", "mu_product": "`product`"}
+        kept = {key: numbers[key] for key in _states.numbers_of(name)}
+        for slot, key in slots.items():
+            kept[key] = " or ".join(filter(None, [kept.get(key, ""), f"`{slot}`"]))
+        words = [f"`{key}`: {value}" if value else f"`{key}`" for key, value in kept.items()]
+        there = ", ".join(f"`{one}`" for one in ([name, "AdamW"] if name == "Adam" else [name]))
+        yield [there, ", ".join(f"`{rule}`" for rule in rules), "; ".join(words)]
+
+
 COLUMNS = ["there", "here", "configurations", "largest error", "different on purpose"]
 
 
@@ -244,6 +275,9 @@ def page() -> str:
         parts += [table(COLUMNS, rows)]
         if system == "openseq2seq":
             parts += [f"### `optimize_loss` of {title}\n", OPTIMIZE_LOSS, table(COLUMNS, list(rows_of_optimize_loss()))]
+        if system == "torch":
+            rows = list(rows_of_state_dicts())
+            parts += [f"### Dictionaries of {title}\n", STATE_DICTS, table(["there", "here", "what is kept, there: here"], rows)]
         if system in schedule_parity.ROWS:
             parts += [f"### Schedules of {title}\n", schedule_parity.ABOUT[system], table(COLUMNS, list(schedule_rows(system)))]
     return "\n".join(parts)

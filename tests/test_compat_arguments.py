@@ -116,6 +116,8 @@ GROUPS = {"add_param_group": positional(update=NOTHING, param_group=NOTHING), "p
 SIGNATURES["torch"] |= GROUPS | {
     "clip_grad_norm_": positional(**CLIP, error_if_nonfinite=False, foreach=None),
     "clip_grad_value_": positional(clip_value=NOTHING, foreach=None),
+    "state_dict": positional(update=NOTHING),
+    "load_state_dict": positional(update=NOTHING, state_dict=NOTHING) + keyword(strict=True),
     "GradScaler": positional(**SCALER, enabled=True),
 }
 SIGNATURES["oneflow"] |= GROUPS | {

@@ -126,6 +126,18 @@ class Choice:
             group.of_units.check(index, shape)
         return chosen, group
 
+    def before_shapes(self, index: Index) -> Optimizer | Frozen:
+        """The optimizer of an index, which `for_weight` is yet to be asked of."""
+        place = self.match(index)
+        override = None if place is None else self.policy.overrides[place]
+        if override is None:
+            return self.optimizer
+        if override.settings is FROZEN:
+            return Frozen.FROZEN
+        if isinstance(override.settings, Optimizer):
+            return override.settings
+        return _changed(self.optimizer, override, f"overrides[{override.pattern!r}]")
+
     def match(self, index: Index) -> int | None:
         """Which override is an index's, if one is."""
         if index not in self.matches:

@@ -52,6 +52,7 @@ class ParameterGroups:
         read_back: from a field's value to its argument's, where that is another.
         clip: the two arguments of a clip by norm, where the system has them.
         keys: what a group may have that is no argument.
+        functions: those that take groups.
     """
 
     system: str
@@ -59,11 +60,11 @@ class ParameterGroups:
     read_back: Mapping[str, Callable[[Any], Any]]
     clip: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
-    _functions: list[Callable[..., Optimizer]] = attrs.field(factory=list, init=False)
+    functions: list[Callable[..., Optimizer]] = attrs.field(factory=list, init=False)
 
     def taken_by(self, function: Callable[P, R]) -> TakesGroups[P, R]:
         """The function, which takes groups of parameters first."""
-        self._functions.append(function)
+        self.functions.append(function)
         called = f"{self.system}.{function.__name__}"
 
         @wraps(function)
@@ -101,20 +102,10 @@ class ParameterGroups:
         """The groups of an updater, by the system's names."""
         check_updater(update)
         function, arguments = self._read(update.optimizer)
-        groups: list[dict[str, Any]] = []
-        last: Override | None = None
-        overrides = update.policy.overrides
-        if all(override.pattern != REST for override in overrides):
-            overrides = (*overrides, Override(REST, ()))
-        for override in overrides:
-            if override.settings is FROZEN:
-                continue
-            shared = "clip_with" in override.fields
-            if last is not None and (shared or (override.settings == last.settings and "clip" not in override.fields)):
-                groups[-1]["params"].append(override.pattern)
-                continue
-            last = override
-            groups.append({"params": [override.pattern], **self._of_override(function, arguments, update.optimizer, override)})
+        groups = []
+        for overrides in merged(update.policy.overrides):
+            arguments_here = self._of_override(function, arguments, update.optimizer, overrides[0])
+            groups.append({"params": [override.pattern for override in overrides], **arguments_here})
         return groups
 
     def _of_override(
@@ -123,7 +114,7 @@ class ParameterGroups:
         if isinstance(override.settings, Optimizer):
             return self._read(override.settings)[1]
         fields = {name: value for name, value in override.fields.items() if name not in ("clip", "clip_with", "lr_scale")}
-        found = {**arguments, **self._arguments(function, attrs.evolve(optimizer, **fields))}
+        found = {**arguments, **self.arguments_of(function, attrs.evolve(optimizer, **fields))}
         if "clip" in override.fields:
             found |= self._clip_arguments(override.fields["clip"] or ()) or dict.fromkeys(self.clip)
         return found | {key: override.fields[key] for key in self.keys if key in override.fields}
@@ -156,7 +147,7 @@ class ParameterGroups:
             raise type(error)(f"{name}: {error}") from None
         if type(changed) is not type(base):
             return [Override(pattern, attrs.evolve(changed, policy=None)) for pattern in patterns]
-        given = [field for argument in own for field in self._fields(function, argument, changed).values()]
+        given = [field for argument in own for field in self.fields_of(function, argument, changed).values()]
         settings = {field: getattr(changed, field) for field in given} | scale
         clips = _clips(changed)
         first = settings | ({"clip": clips} if clips or _clips(base) else {})
@@ -166,19 +157,19 @@ class ParameterGroups:
     def _read(self, optimizer: Optimizer) -> tuple[Callable[..., Optimizer], dict[str, Any]]:
         """The function that an optimizer comes from, and its arguments."""
         plain = attrs.evolve(optimizer, policy=None)
-        for function in self._functions:
+        for function in self.functions:
             if isinstance(function(), type(optimizer)):
                 with suppress(TypeError, ValueError):
-                    arguments = self._arguments(function, optimizer)
+                    arguments = self.arguments_of(function, optimizer)
                     if function(**arguments) == plain:
                         return function, arguments | self._clip_arguments(_clips(optimizer))
         raise TypeError(f"update must have an optimizer of updaters.compat.{self.system}, got {plain!r}")
 
-    def _arguments(self, function: Callable[..., Optimizer], optimizer: Optimizer) -> dict[str, Any]:
+    def arguments_of(self, function: Callable[..., Optimizer], optimizer: Optimizer) -> dict[str, Any]:
         """An optimizer's fields as arguments."""
         found: dict[str, Any] = {}
         for name, parameter in signature(function).parameters.items():
-            fields = self._fields(function, name, optimizer)
+            fields = self.fields_of(function, name, optimizer)
             values: Any = tuple(getattr(optimizer, field) for field in fields.values())
             if not fields:
                 continue
@@ -188,7 +179,7 @@ class ParameterGroups:
             found[name] = self.read_back[name](values) if name in self.read_back else values
         return found
 
-    def _fields(self, function: Callable[..., Optimizer], argument: str, optimizer: Optimizer) -> dict[str, str]:
+    def fields_of(self, function: Callable[..., Optimizer], argument: str, optimizer: Optimizer) -> dict[str, str]:
         """The fields that come from an argument, by what errors call it."""
         known = signature(function).parameters
         found = {}
@@ -204,6 +195,23 @@ class ParameterGroups:
         """A clip by the norm of a group as arguments."""
         values = [(clip.bound, clip.p) for clip in clips if isinstance(clip, ClipByGlobalNorm)]
         return dict(zip(self.clip, values[0], strict=True)) if self.clip and values else {}
+
+
+def merged(overrides: Sequence[Override]) -> list[list[Override]]:
+    """Overrides as groups: those that follow one another and say the same are one. The last has what is left."""
+    groups: list[list[Override]] = []
+    if all(override.pattern != REST for override in overrides):
+        overrides = (*overrides, Override(REST, ()))
+    for override in overrides:
+        if override.settings is FROZEN:
+            continue
+        last = groups[-1][0] if groups else None
+        shared = "clip_with" in override.fields
+        if last is not None and (shared or (override.settings == last.settings and "clip" not in override.fields)):
+            groups[-1].append(override)
+        else:
+            groups.append([override])
+    return groups
 
 
 def _clips(optimizer: Optimizer) -> tuple[Any, ...]:

@@ -10,6 +10,9 @@ A list holds several, and a tuple is one index; the first group that has a weigh
 has it, and weights that no group has stay as they are, as there. A schedule belongs to the group that has it.
 `param_groups(update)` shows groups, `add_param_group` adds one, and `update.overrides = ...` changes them in mid-run.
 
+`state_dict(update, params)` gives what an optimizer of PyTorch's own takes with its `load_state_dict`, and
+`load_state_dict(update, state_dict)` goes on from what such an optimizer's `state_dict()` gave.
+
 `clip_grad_norm_`, `clip_grad_value_` and `GradScaler` are for `updaters.get_updater(..., clip=..., loss_scale=...)`.
 
 Arguments are as `torch.optim` has them, and what a docstring here says nothing about is what it is there. A learning rate may be
@@ -20,7 +23,7 @@ in the half itself there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from operator import neg
 from typing import Any, ClassVar, Literal
@@ -29,14 +32,17 @@ import attrs
 import numpy as np
 
 from updaters import optimizers as rules
+from updaters.checkpoint.restoring import LoadReport
 from updaters.compat._arguments import build, negated, pair, refuse, switch, unless_zero
 from updaters.compat._groups import ParameterGroups
+from updaters.compat.torch import _states
 from updaters.compat.torch import lr_scheduler as lr_scheduler
 from updaters.compat.torch.gradients import GradScaler, clip_grad_norm_, clip_grad_value_
 from updaters.optimizers.fields import nonnegative
 from updaters.protocols import Schedulable
 from updaters.state import OptimizationState
 from updaters.updater import Updater
+from updaters.weight_state import Index
 
 __all__ = [
     "ASGD",
@@ -56,7 +62,9 @@ __all__ = [
     "add_param_group",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "load_state_dict",
     "param_groups",
+    "state_dict",
 ]
 
 NAMES = {"beta1": "betas[0]", "beta2": "betas[1]", "epsilon": "eps"}
@@ -497,3 +505,76 @@ def param_groups(update: Updater) -> list[dict[str, Any]]:
         >>> update.overrides = {**update.overrides, "*.bias": {"weight_decay": None, "lr": 0.01}}
     """
     return GROUPS.of(update)
+
+
+def state_dict(update: Updater, params: Iterable[Index]) -> dict[str, Any]:
+    """What an updater keeps, as the dictionary that `torch.optim`'s `load_state_dict` takes.
+
+    Args:
+        update: an updater of one of these optimizers, or of one of the library's own that does what one of PyTorch's does.
+        params: the indices of weights in the order of PyTorch's parameters, group after group. Those that are left out are not in
+            the dictionary.
+
+    There is a group for each of the updater's, as `param_groups` shows them, with hyperparameters as they stand at the clock.
+    Parameters without updates have no state. Tensors are copies, in the dtype that slots have: float32 for halves, which PyTorch
+    rounds when it loads them. The clock, a loss scale, masters and averages are not in it.
+
+    Conventions:
+        PyTorch's momentum keeps gradients. Our own keeps steps unless told otherwise, and the buffer is then -velocity / lr, with
+        the rate in force at the clock. Where a beta is scheduled, PyTorch corrects by a power of the last one.
+
+    Raises:
+        TypeError, ValueError: PyTorch has no counterpart of a weight's rule, or of one of its settings; or gradients are
+            accumulated; or `params` is not in groups.
+        ModuleNotFoundError: PyTorch is not installed.
+
+    Example:
+        >>> from updaters.compat import torch as optim
+        >>> update = up.get_updater(optim.SGD(0.1, momentum=0.9))
+        >>> optim.state_dict(update, ["w", "b"])["param_groups"][0]["params"]
+        [0, 1]
+        >>> parameters = [torch.nn.Parameter(torch.ones(2)) for _ in range(2)]  # doctest: +SKIP
+        >>> optimizer = torch.optim.SGD(parameters, lr=0.1, momentum=0.9)  # doctest: +SKIP
+        >>> optimizer.load_state_dict(optim.state_dict(update, ["w", "b"]))  # doctest: +SKIP
+    """
+    return _states.to_torch(update, params, GROUPS)
+
+
+def load_state_dict(
+    update: Updater, state_dict: Mapping[str, Any], params: Iterable[Index] | None = None, *, strict: bool = True
+) -> LoadReport:
+    """Go on from what an optimizer of `torch.optim` gave as its `state_dict()`.
+
+    Args:
+        update: an updater of one of these optimizers, or of one of the library's own that does what one of PyTorch's does.
+        state_dict: the dictionary, with tensors of any device or with arrays; they are copied.
+        params: the indices of weights in the order of PyTorch's parameters, group after group; all others stay as they are.
+            Without them, the names that PyTorch was given as `named_parameters()` are the indices.
+        strict: False takes what fits and leaves the rest as it is here; the report says what it left.
+
+    The clock, a loss scale and accumulated gradients stay as they are. Slots of weights that the updater has not been given yet
+    wait for weights of the tensors' dtype. SGD and Muon have no count there, and a weight's own stays, or is 1.
+
+    Hyperparameters are the updater's own, and must be those of the dictionary, but for what is scheduled here. Where a beta is
+    scheduled, the correction that goes with it is not to be had from PyTorch, which is an error.
+
+    Conventions:
+        PyTorch's momentum keeps gradients. Our own keeps steps unless told otherwise, and the velocity is then -lr * buffer, with
+        the rate in the dictionary.
+
+    Raises:
+        TypeError, ValueError: it is no such dictionary, or of another updater, with what is there and here; or PyTorch has no
+            counterpart of a rule. Nothing has changed then.
+
+    Example:
+        >>> from updaters.compat import torch as optim
+        >>> update = up.get_updater(up.SGD(0.1, momentum=0.9))
+        >>> state = {0: {"momentum_buffer": np.array([1.0, -1.0])}}  # or torch.load(...), or optimizer.state_dict()
+        >>> group = {"lr": 0.1, "momentum": 0.9, "dampening": 0, "weight_decay": 0, "params": [0]}
+        >>> report = optim.load_state_dict(update, {"state": state, "param_groups": [group]}, ["w"])
+        >>> report.waiting
+        ('w',)
+        >>> update.slots["w"]["velocity"]
+        array([-0.1,  0.1])
+    """
+    return _states.from_torch(update, state_dict, params, strict, GROUPS)
