@@ -533,6 +533,8 @@ def test_two_records_of_one_index_are_refused(tmp_path, good, met):
         (("kept", 0, "count"), 2**63, "weight 'w'.count must be a count"),
         (("clock", "iteration"), 2**63, "clock.iteration must be a count"),
         (("clock", "iteration"), True, "clock.iteration must be a count"),
+        (("kept", 0, "dtype"), "x", "weight 'w'.dtype must be a dtype of weights, got 'x'"),
+        (("kept", 0, "dtypes", "m"), "float16", "slot 'm' of weight 'w' must be an array of float16, got 'F32[2, 3]'"),
         (("clock", "unfinished"), 1, "OptimizationState.unfinished must be True or False"),
         (("loss_scale", "scale"), 0.0, "the loss scale must be in (0, inf)"),
         (("loss_scale", "scale"), {"float": "nan"}, "the loss scale must be in (0, inf)"),
@@ -540,7 +542,7 @@ def test_two_records_of_one_index_are_refused(tmp_path, good, met):
         (("moving", "optimizer.lr", "reductions"), 10**400, "optimizer.lr: Plateau.reductions"),
     ],
 )
-def test_counts_beyond_what_fits_are_refused(tmp_path, good, met, place, value, said):
+def test_counts_and_names_that_do_not_fit_are_refused(tmp_path, good, met, place, value, said):
     header, data = parts_of(good)
     text = json.loads(header["__metadata__"]["updaters"])
     (tmp_path / "run").write_bytes(file_of(header, data, text=with_value(text, place, value)))
@@ -763,6 +765,20 @@ def test_a_hundred_thousand_weights_are_not_too_many(monkeypatch):
     assert values < contents.VALUES_OF_EACH
     assert 4 * mappings < contents.VALUES_OF_EACH
     assert 100_000 * (len(json.dumps(one)) + slots * 150) < files.LONGEST
+
+
+def test_values_go_by_the_arrays_that_the_text_speaks_of():
+    contents.check_values('{"dtypes":{"m":"float32"}}', 1)
+    with pytest.raises(ValueError, match="speaks of 0 arrays at most, and there are 1"):
+        contents.check_values('[{"":1}]', 1)
+
+
+def test_a_header_that_is_not_ascii_is_refused(tmp_path, good, met):
+    """No updater writes one, and its bytes would have to be decoded before their number is known."""
+    header = header_of(good).replace(b'\\"loss\\"', '\\"löss\\"'.encode())
+    assert header != header_of(good)
+    (tmp_path / "run").write_bytes(with_header(good, header))
+    refused(tmp_path / "run", update=met)
 
 
 def test_a_header_that_is_longer_than_the_format_allows_is_not_written(tmp_path, monkeypatch):
