@@ -187,7 +187,7 @@ def test_another_process_goes_on_with_the_same_bits(setting: str, tmp_path: Path
         case.step(whole, weights, iteration)
     whole.save(path, weights=weights)
     code = (
-        "import sys; from tests.checkpoints import DEVICE_RULES, check_devices, device_step, hosts, there, *\n"
+        "import sys; from tests.checkpoints import Case, alike, weights_of\n"
         f"case, weights = Case({case.rule!r}, {setting!r}), alike(weights_of())\n"
         "update = case.updater(); update.load(sys.argv[1], weights=weights)\n"
         f"for iteration in range(5, {LAST + 1}): case.step(update, weights, iteration)\n"
