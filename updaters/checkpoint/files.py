@@ -217,9 +217,9 @@ def _header_of(file: BinaryIO, path: Path) -> str:
     begin = file.read(1)
     try:
         if begin == b"{":
-            return (begin + file.read(length - 1)).decode()
+            return (begin + file.read(length - 1)).decode("ascii")  # others would take four bytes for each
     except UnicodeDecodeError:
-        pass
+        raise ValueError(f"{path}: no updater has saved this file") from None
     raise ValueError(f"{path} is damaged, or no safetensors file: no header of JSON")
 
 
