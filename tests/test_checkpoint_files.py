@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import updaters as up
 from tests.fuzz_checkpoint import CASES, Fuzzer, at, everything, file_of, nested, nodes, parts_of, with_value, without
-from updaters.checkpoint import contents, files
+from updaters.checkpoint import contents, files, names
 
 DTYPES = {"F16": "f2", "BF16": ml_dtypes.bfloat16, "F32": "f4", "F64": "f8"}
 PLATEAU = CASES[0]
@@ -59,9 +59,9 @@ def test_the_safetensors_library_reads_what_is_written(tmp_path):
     found = load_file(tmp_path / "run.safetensors")
     ((slot, *_),) = {tuple(kept.arrays) for kept in update.slots.values()}
     slots = {index: kept.arrays[slot] for index, kept in update.slots.items()}
-    assert found.keys() == {*map(contents.weight_name, weights), *(contents.slot_name(index, slot) for index in slots)}
+    assert found.keys() == {*map(names.weight_name, weights), *(names.slot_name(index, slot) for index in slots)}
     for index, weight in weights.items():
-        for name, array in ((contents.weight_name(index), weight), (contents.slot_name(index, slot), slots[index])):
+        for name, array in ((names.weight_name(index), weight), (names.slot_name(index, slot), slots[index])):
             assert (found[name].dtype, found[name].shape) == (native(array).dtype, native(array).shape)
             assert found[name].tobytes() == native(array).tobytes()
 
@@ -122,7 +122,7 @@ def test_json_and_struct_are_enough_to_read_what_is_kept(tmp_path):
 parts = st.one_of(
     st.integers(),
     st.integers(-(10**4000), 10**4000),
-    st.text(st.characters(), max_size=8).filter(lambda text: not contents._PAIR.search(text)),
+    st.text(st.characters(), max_size=8).filter(lambda text: not names.PAIR.search(text)),
     st.sampled_from(
         ["0", "-1", "00", "", "a/m", "slots/a/m", "['a', 1]", '["a", 1]', '"0"', "[", "null", "1e5", "NaN", "\ud800", "\x00", "٣"]
     ),

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import attrs
 import numpy as np
 
 from updaters.arrays import Array, library, real_dtype
+from updaters.checkpoint.data import (
+    as_count,
+    from_data,
+    get_count,
+    get_field,
+    get_list,
+    get_mapping,
+    get_text,
+    misfit,
+    numbers_from_data,
+    numbers_to_data,
+    parsed,
+    to_data,
+)
 from updaters.checkpoint.files import CODES, dtype_name
+from updaters.checkpoint.names import as_index, listed, slot_name, weight_name
 from updaters.state import OptimizationState
 from updaters.version import __version__
 from updaters.weight_state import Index, WeightState, check_index
@@ -25,16 +38,6 @@ MOST_VALUES = 1_000_000
 
 VALUES_OF_EACH = 20
 """The values that the text may have besides for each array, and for each weight."""
-
-LARGEST = 2**63 - 1
-"""The largest count."""
-
-BITS = 14_000
-"""Of the largest integer in an index; Python reads no text of much longer ones."""
-
-DEEPEST = 200
-
-K = TypeVar("K")
 
 
 class Source(Protocol):
@@ -134,20 +137,23 @@ class Kept:
     @classmethod
     def from_data(cls, data: Any, where: str, slots: Callable[[str], Source]) -> Kept:
         """The same from data, with arrays by name."""
-        dtypes = _mapping(data, "dtypes", where)
-        shape = tuple(_count(length, f"{where}.shape[{i}]") for i, length in enumerate(_list(data, "shape", where)))
+        dtypes = get_mapping(data, "dtypes", where)
+        shape = tuple(as_count(length, f"{where}.shape") for length in get_list(data, "shape", where))
         for name, dtype in dtypes.items():
-            _check(isinstance(dtype, str) and dtype in CODES, f"{where}.dtypes.{name}", "a dtype of slots", dtype)
+            if not isinstance(dtype, str) or dtype not in CODES:
+                raise misfit(f"{where}.dtypes.{name}", "a dtype of slots", dtype)
         found = {name: slots(name) for name in dtypes}
         for name, dtype in dtypes.items():
             _check_array(found[name], dtype, f"slot {name!r} of {where}")
-        of_weight = _text(data, "dtype", where)
-        _check(of_weight.removeprefix(">") in CODES, f"{where}.dtype", "a dtype of weights", of_weight)
-        order = _text(data, "order", where)
-        _check(order in ("C", "F"), f"{where}.order", "'C' or 'F'", order)
+        of_weight = get_text(data, "dtype", where)
+        if of_weight.removeprefix(">") not in CODES:
+            raise misfit(f"{where}.dtype", "a dtype of weights", of_weight)
+        order = get_text(data, "order", where)
+        if order not in ("C", "F"):
+            raise misfit(f"{where}.order", "'C' or 'F'", order)
         return cls(
-            shape, of_weight, _text(data, "device", where), _counted(data, "count", where),
-            _counted(data, "gathered", where), numbers_from_data(_mapping(data, "scalars", where), f"{where}.scalars"),
+            shape, of_weight, get_text(data, "device", where), get_count(data, "count", where),
+            get_count(data, "gathered", where), numbers_from_data(get_mapping(data, "scalars", where), f"{where}.scalars"),
             dtypes, order, found,
         )  # fmt: skip
 
@@ -184,7 +190,7 @@ class Contents:
         """All but the arrays, as JSON can hold it, with indices as lists where they are tuples."""
         weights = None
         if self.weights is not None:
-            weights = [{"index": _listed(index), "dtype": dtype_name(array.dtype)} for index, array in self.weights.items()]
+            weights = [{"index": listed(index), "dtype": dtype_name(array.dtype)} for index, array in self.weights.items()]
         return {
             "format": FORMAT,
             "versions": dict(self.versions),
@@ -193,8 +199,8 @@ class Contents:
             "clock": dict(self.clock),
             "loss_scale": numbers_to_data(self.loss_scale),
             "calls": self.calls,
-            "kept": [{"index": _listed(index), **kept.to_data()} for index, kept in self.kept.items()],
-            "met": [_listed(index) for index in self.met],
+            "kept": [{"index": listed(index), **kept.to_data()} for index, kept in self.kept.items()],
+            "met": [listed(index) for index in self.met],
             "weights": weights,
             "extra": to_data(self.extra, "extra"),
         }
@@ -245,10 +251,10 @@ class Contents:
         """
         arrays: dict[str, Source] = {}
         records = []
-        for name, one in _mapping(values, "kept", "").items():
+        for name, one in get_mapping(values, "kept", "").items():
             index = check_index(name)
-            records.append({**_mapping({"kept": one}, "kept", f"weight {index!r}"), "index": _listed(index)})
-            for name, array in _mapping({"slots": records[-1].pop("slots", None)}, "slots", f"weight {index!r}").items():
+            records.append({**get_mapping({"kept": one}, "kept", f"weight {index!r}"), "index": listed(index)})
+            for name, array in get_mapping({"slots": records[-1].pop("slots", None)}, "slots", f"weight {index!r}").items():
                 if library(array) is None or isinstance(array, (np.ma.MaskedArray, np.matrix)):
                     raise TypeError(
                         f"slot {name!r} of weight {index!r} must be a NumPy or CuPy array, got {type(array).__name__}"
@@ -272,33 +278,33 @@ class Contents:
             return unused.pop(name)
 
         kept: dict[Index, Kept] = {}
-        for place, one in enumerate(_list(data, "kept", "")):
+        for place, one in enumerate(get_list(data, "kept", "")):
             index = _index(one, f"kept[{place}]", kept)
             prefix = slot_name(index, "")
             kept[index] = Kept.from_data(one, f"weight {index!r}", lambda name, prefix=prefix: take(f"{prefix}{name}"))  # type: ignore[misc]
         weights: dict[Index, Any] | None = None
-        if _field(data, "weights", "") is not None:
+        if get_field(data, "weights", "") is not None:
             weights = {}
-            for place, one in enumerate(_list(data, "weights", "")):
+            for place, one in enumerate(get_list(data, "weights", "")):
                 index = _index(one, f"weights[{place}]", weights)
-                dtype = _text(one, "dtype", f"weights[{place}]")
+                dtype = get_text(one, "dtype", f"weights[{place}]")
                 weights[index] = dtype, (source := take(weight_name(index)))
                 _check_array(source, dtype.removeprefix(">"), f"weight {index!r}")
         if unused:
             raise ValueError(f"array {next(iter(unused))!r} is not named where it should be")
-        clock = _mapping(data, "clock", "")
+        clock = get_mapping(data, "clock", "")
         clock_from(clock)
         return cls(
-            _mapping(data, "optimizer", ""),
-            {place: from_data(numbers, place) for place, numbers in _mapping(data, "moving", "").items()},
+            get_mapping(data, "optimizer", ""),
+            {place: from_data(numbers, place) for place, numbers in get_mapping(data, "moving", "").items()},
             clock,
-            numbers_from_data(_mapping(data, "loss_scale", ""), "loss_scale"),
-            _counted(data, "calls", ""),
+            numbers_from_data(get_mapping(data, "loss_scale", ""), "loss_scale"),
+            get_count(data, "calls", ""),
             kept,
-            tuple(_as_index(index, "met") for index in _list(data, "met", "")),
+            tuple(as_index(index, "met") for index in get_list(data, "met", "")),
             weights,
-            from_data(_field(data, "extra", ""), "extra"),
-            {str(name): str(version) for name, version in _mapping(data, "versions", "").items()},
+            from_data(get_field(data, "extra", ""), "extra"),
+            {str(name): str(version) for name, version in get_mapping(data, "versions", "").items()},
         )
 
 
@@ -308,11 +314,12 @@ def read_text(text: str, arrays: int) -> Any:
     Raises:
         ValueError: it is not what `text` gives.
     """
-    data = parsed(text, arrays)
+    check_values(text, arrays)
+    data = parsed(text)
     check_format(data)
-    named = sum(len(_mapping(one, "dtypes", f"kept[{place}]")) for place, one in enumerate(_list(data, "kept", "")))
-    if _field(data, "weights", "") is not None:
-        named += len(_list(data, "weights", ""))
+    named = sum(len(get_mapping(one, "dtypes", f"kept[{place}]")) for place, one in enumerate(get_list(data, "kept", "")))
+    if get_field(data, "weights", "") is not None:
+        named += len(get_list(data, "weights", ""))
     if named != arrays:
         raise ValueError(f"the text speaks of {named} arrays, and there are {arrays}")
     return data
@@ -320,7 +327,7 @@ def read_text(text: str, arrays: int) -> Any:
 
 def check_format(data: Any) -> None:
     """Raise where a later version wrote it."""
-    found = _counted(data, "format", "")
+    found = get_count(data, "format", "")
     if found != FORMAT:
         by = data.get("versions")
         said = f", of updaters {by['updaters']}" if isinstance(by, Mapping) and "updaters" in by else ""
@@ -343,9 +350,9 @@ def clock_from(data: Mapping[str, Any]) -> OptimizationState:
         ValueError: they are no counters.
     """
     for name in COUNTERS:
-        value = _field(data, name, "clock")
+        value = get_field(data, name, "clock")
         if name != "unfinished":
-            _count(value, f"clock.{name}")
+            as_count(value, f"clock.{name}")
     try:
         return OptimizationState(**data)
     except (TypeError, ValueError) as error:
@@ -355,157 +362,6 @@ def clock_from(data: Mapping[str, Any]) -> OptimizationState:
 def clock_of(state: OptimizationState) -> dict[str, Any]:
     """A clock's counters, by name."""
     return {field.name: getattr(state, field.name) for field in attrs.fields(type(state)) if field.init}
-
-
-# Names.
-
-
-def text_of(index: Index) -> str:
-    """An index as a text that no other index has: a str as it is, unless it looks like JSON of another or is no Unicode."""
-    if isinstance(index, str) and not _LIKE_JSON.match(index):
-        return index
-    return json.dumps(_listed(index))
-
-
-_PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")
-_LIKE_JSON = re.compile(r'["\[]|-?[0-9]+\Z|(?s:.*)[\ud800-\udfff]')
-
-
-JSON = re.compile(r'\s*[-0-9"\[{tfnNI]')
-"""How all texts begin that Python takes for JSON."""
-
-
-def _is_json(text: str) -> bool:
-    if JSON.match(text) is None:
-        return False
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    except RecursionError:
-        pass
-    return True
-
-
-def _has_bytes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a pair of surrogates
-        return False
-    return True
-
-
-def slot_name(index: Index, name: str) -> str:
-    """What a slot is called in a file."""
-    return f"slots/{text_of(index)}/{name}"
-
-
-def weight_name(index: Index) -> str:
-    """What a weight is called in a file."""
-    return f"weights/{text_of(index)}"
-
-
-def _listed(index: Index) -> Any:
-    """An index as JSON can hold it.
-
-    Raises:
-        ValueError: it is more than can be read again.
-    """
-    try:
-        return _as_list(index, 0)
-    except OverflowError as error:
-        try:
-            name = f"{index!r:.200}"
-        except (ValueError, RecursionError):
-            name = "of a weight"
-        raise ValueError(f"index {name} cannot be saved: {error}") from None
-
-
-def _as_list(index: Index, depth: int) -> Any:
-    if isinstance(index, tuple):
-        if depth == DEEPEST:
-            raise OverflowError(f"it is nested more than {DEEPEST} deep")
-        return [_as_list(part, depth + 1) for part in index]
-    if isinstance(index, str) and _PAIR.search(index):
-        raise OverflowError("it has two surrogates in a row, which JSON takes for one character")
-    if isinstance(index, int) and index.bit_length() > BITS:
-        raise OverflowError(f"it has an integer of {index.bit_length()} bits, {hex(index)[:40]}..., and {BITS} are the most")
-    return index
-
-
-def _as_index(data: Any, where: str, depth: int = 0) -> Index:
-    if isinstance(data, list) and depth < DEEPEST:
-        return tuple(_as_index(part, where, depth + 1) for part in data)
-    if isinstance(data, bool) or not isinstance(data, (str, int)):
-        raise ValueError(f"{where} must have indices, got {data!r:.60}")
-    return data
-
-
-def _index(data: Any, where: str, others: Mapping[Index, Any]) -> Index:
-    index = _as_index(_field(data, "index", where), where)
-    if index in others:
-        raise ValueError(f"{where}: index {index!r} is there twice")
-    return index
-
-
-# Values that JSON has no word for.
-
-
-def to_data(value: Any, path: str, depth: int = 0) -> Any:
-    """Data as JSON can hold it: NumPy's numbers as Python's own, and infinite ones by their names."""
-    if depth > DEEPEST:
-        raise ValueError(f"{path:.60}... is nested more than {DEEPEST} deep")
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        if _PAIR.search(value):
-            raise ValueError(f"{path} has two surrogates in a row, which JSON takes for one character: {value!r:.60}")
-        return str.__str__(value)
-    if isinstance(value, (int, np.integer, np.bool_)):
-        return bool(value) if isinstance(value, np.bool_) else int(value)
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else {"float": str(float(value))}
-    if isinstance(value, Mapping):
-        for name in value:
-            if not isinstance(name, str):
-                raise TypeError(f"{path} must have names that are str, got {name!r}")
-        data = {name: to_data(part, f"{path}.{name}", depth + 1) for name, part in value.items()}
-        return {"mapping": data} if data.keys() in ({"float"}, {"mapping"}) else data
-    if isinstance(value, (list, tuple)):
-        return [to_data(part, f"{path}[{i}]", depth + 1) for i, part in enumerate(value)]
-    raise TypeError(f"{path} must be data: None, bool, int, float, str, and lists and mappings of these; got {value!r:.60}")
-
-
-def from_data(data: Any, path: str, depth: int = 0) -> Any:
-    """What `to_data` was given, with lists for tuples."""
-    if depth > DEEPEST:
-        raise ValueError(f"{path:.60}... is nested more than {DEEPEST} deep")
-    if isinstance(data, Mapping):
-        if data.keys() == {"float"}:
-            _check(data["float"] in ("inf", "-inf", "nan"), path, "'inf', '-inf' or 'nan'", data["float"])
-            return float(data["float"])
-        if data.keys() == {"mapping"} and isinstance(data["mapping"], Mapping):
-            data = data["mapping"]
-        return {name: from_data(part, f"{path}.{name}", depth + 1) for name, part in data.items()}
-    if isinstance(data, list):
-        return [from_data(part, path, depth + 1) for part in data]
-    return data
-
-
-def numbers_to_data(numbers: Mapping[str, float]) -> dict[str, Any]:
-    """Floats by name, as JSON can hold them."""
-    return {name: to_data(float(value), name) for name, value in numbers.items()}
-
-
-def numbers_from_data(data: Mapping[str, Any], where: str) -> dict[str, float]:
-    """Floats by name."""
-    numbers = {name: from_data(value, f"{where}.{name}") for name, value in data.items()}
-    for name, value in numbers.items():
-        _check(type(value) is float, f"{where}.{name}", "a float", value)
-    return numbers
-
-
-# Reading what anybody may have written.
 
 
 def check_values(text: str, arrays: int) -> None:
@@ -519,81 +375,14 @@ def check_values(text: str, arrays: int) -> None:
         raise ValueError(f"a file with {weights} weights has at most {most} values, a quarter of them mappings; here are more")
 
 
-def parsed(text: str, arrays: int) -> Any:
-    """Data from a text, which may be hostile.
-
-    Raises:
-        ValueError: it is no JSON; or it has more values than so many arrays explain; or it is nested too deep.
-    """
-    check_values(text, arrays)
-    try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_once)
-    except RecursionError:
-        raise ValueError("data is nested too deep") from None
-
-
-def _finite(word: str) -> float:
-    value = float(word)
-    if not math.isfinite(value):
-        raise ValueError(f"{word:.60} is more than a float holds")
-    return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) < len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise ValueError(f"{twice!r:.60} is there twice")
-    return data
-
-
-def _refuse_constant(word: str) -> None:
-    raise ValueError(f"{word} is no JSON")
-
-
-def _check(fits: bool, where: str, wanted: str, found: object) -> None:
-    if not fits:
-        raise ValueError(f"{where.lstrip('.')} must be {wanted}, got {found!r:.60}")
+def _index(one: Any, where: str, others: Mapping[Index, Any]) -> Index:
+    index = as_index(get_field(one, "index", where), where)
+    if index in others:
+        raise ValueError(f"{where}: index {index!r} is there twice")
+    return index
 
 
 def _check_array(source: Source, dtype: str, where: str) -> None:
     """Raise where an array is not of the dtype that is said of it."""
-    fits = CODES.get(dtype) == source.code and ("complex" not in dtype or source.shape[-1:] == (2,))
-    _check(fits, where, f"an array of {dtype}", f"{source.code}{list(source.shape)}")
-
-
-def _field(data: Any, name: str, where: str) -> Any:
-    _check(isinstance(data, Mapping), where or "a file's text", "a mapping", data)
-    _check(name in data, f"{where}.{name}", "there", "nothing")
-    return data[name]
-
-
-def _mapping(data: Any, name: str, where: str) -> Mapping[str, Any]:
-    value = _field(data, name, where)
-    _check(isinstance(value, Mapping), f"{where}.{name}", "a mapping", value)
-    found: Mapping[str, Any] = value
-    return found
-
-
-def _list(data: Any, name: str, where: str) -> list[Any]:
-    value = _field(data, name, where)
-    _check(isinstance(value, (list, tuple)), f"{where}.{name}", "a list", value)
-    return list(value)
-
-
-def _text(data: Any, name: str, where: str) -> str:
-    value = _field(data, name, where)
-    _check(isinstance(value, str), f"{where}.{name}", "a text", value)
-    found: str = value
-    return found
-
-
-def _counted(data: Any, name: str, where: str) -> int:
-    return _count(_field(data, name, where), f"{where}.{name}")
-
-
-def _count(value: Any, where: str) -> int:
-    _check(type(value) is int and 0 <= value <= LARGEST, where, "a count", value)
-    count: int = value
-    return count
+    if CODES.get(dtype) != source.code or ("complex" in dtype and source.shape[-1:] != (2,)):
+        raise misfit(where, f"an array of {dtype}", f"{source.code}{list(source.shape)}")
