@@ -42,7 +42,9 @@ OWN_AVERAGE = {"asgd", "scheduled asgd", "asgd of torch"}
 
 
 def is_allowed(rule: str, setting: str) -> bool:
-    """ASGD keeps an average itself."""
+    """Whether a rule can be had in a setting: ASGD keeps an average itself, and one rule has clips of its own."""
+    if rule == "sgd of tensorlayerx":
+        return not SETTINGS[setting].alone and setting != "overrides"
     return not (rule in OWN_AVERAGE and "average" in SETTINGS[setting].arguments)
 
 
