@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import attrs
@@ -12,6 +13,7 @@ import numpy as np
 
 from updaters.arrays import Array, device
 from updaters.backends import load
+from updaters.backends.threads import crew
 from updaters.checkpoint.contents import Contents, Kept, Source, clock_from, clock_of
 from updaters.checkpoint.described import Difference, described, differences, moving, unchecked
 from updaters.checkpoint.files import dtype_name, dtype_named
@@ -85,15 +87,14 @@ class Taken:
     slots: dict[str, Array]
     gathered: int
 
-    def apart(self, index: Index) -> WeightState:
-        """The same for a weight that has not been given yet, in memory of its own."""
+    def begun(self, index: Index) -> WeightState:
+        """What is to hold it for a weight that has not been given yet."""
         kept = self.kept
         slots = {
-            name: np.array(values, dtype=dtype_named(kept.dtypes[name]), order=kept.order)  # type: ignore[call-overload]
+            name: np.empty(values.shape, dtype_named(kept.dtypes[name]), kept.order)  # type: ignore[call-overload]
             for name, values in self.slots.items()
         }
-        dtype, scalars = dtype_named(kept.dtype), dict(kept.scalars)
-        return WeightState(index, kept.shape, dtype, "cpu", slots, scalars, kept.count, self.gathered, waiting=True)
+        return WeightState(index, kept.shape, dtype_named(kept.dtype), "cpu", slots, {}, waiting=True)
 
 
 @attrs.frozen
@@ -103,7 +104,7 @@ class Restored:
     Attributes:
         new: what is kept for weights that have not been given here.
         fills: arrays to be written over, with what they are to hold.
-        counted: what is kept for weights that have been, with what is taken for them.
+        taken: what is taken for these and for others.
         clock: the clock as it is to stand.
         loss_scale: what the loss scale is to keep.
         calls: the calls of `step` that wait for others.
@@ -113,7 +114,7 @@ class Restored:
 
     new: list[WeightState]
     fills: list[tuple[Array, Array]]
-    counted: list[tuple[WeightState, Taken]]
+    taken: list[tuple[WeightState, Taken]]
     clock: OptimizationState
     loss_scale: dict[str, float]
     calls: int
@@ -125,9 +126,11 @@ class Restored:
         for known in weights.known.values():
             if known.gathered:
                 known.empty()
-        for array, values in self.fills:
-            _fill(array, values)
-        for known, taken in self.counted:
+        on_host = [fill for fill in self.fills if isinstance(fill[0], np.ndarray)]
+        size = crew().size
+        crew().run([partial(_fill_each, on_host[first::size]) for first in range(size)])
+        _fill_each([fill for fill in self.fills if not isinstance(fill[0], np.ndarray)])
+        for known, taken in self.taken:
             known.count, known.gathered, known._scalars = taken.kept.count, taken.gathered, dict(taken.kept.scalars)
         for known in self.new:
             weights.known[known.index] = known
@@ -137,15 +140,16 @@ class Restored:
             setattr(state, name, value)
 
 
-def _fill(array: Array, values: Array) -> None:
-    if isinstance(array, np.ndarray):
-        array[...] = values
-        return
-    with array.device:
-        if array.flags.c_contiguous or array.flags.f_contiguous:  # straight into its memory, with none besides
-            array.set(np.asarray(values, dtype=array.dtype, order="C" if array.flags.c_contiguous else "F"))
-        else:
-            array[...] = load("cupy").from_host(values, device(array))
+def _fill_each(fills: Sequence[tuple[Array, Array]]) -> None:
+    for array, values in fills:
+        if isinstance(array, np.ndarray):
+            array[...] = values
+            continue
+        with array.device:
+            if array.flags.c_contiguous or array.flags.f_contiguous:  # straight into its memory, with none besides
+                array.set(np.asarray(values, dtype=array.dtype, order="C" if array.flags.c_contiguous else "F"))
+            else:
+                array[...] = load("cupy").from_host(values, device(array))
 
 
 def restore(
@@ -211,16 +215,16 @@ def restore(
     if strict and found:
         raise ValueError(f"{name} is not of this updater: {_listed(found)}. strict=False takes what fits")
 
-    new, counted = [], []
+    new, taken = [], []
     for index, (kept, names) in chosen.items():
         slots = {name: _array(kept.dtypes[name], kept.slots[name]) for name in names}
-        taken = Taken(kept, slots, kept.gathered if "accumulated" in slots else 0)
+        one = Taken(kept, slots, kept.gathered if "accumulated" in slots else 0)
         known = weights.known.get(index)
         if known is None or known.waiting:
-            new.append(taken.apart(index))
-        else:
-            counted.append((known, taken))
-            fills += [(known._arrays[name], values) for name, values in taken.slots.items()]
+            known = one.begun(index)
+            new.append(known)
+        taken.append((known, one))
+        fills += [(known._arrays[name], values) for name, values in slots.items()]
     found += _move(contents.moving, moves, strict, name)  # after which nothing can fail
 
     left = [*map(str, found), *(f"weight {index!r}: nothing of it" for index in contents.kept if index not in chosen)]
@@ -230,7 +234,7 @@ def restore(
         source, True, tuple(chosen), tuple(known.index for known in new), tuple(filled), tuple(left),
         tuple(unchecked(here, "optimizer")), clock, contents.versions, contents.extra,
     )  # fmt: skip
-    return Restored(new, fills, counted, clock, kept_scale, contents.calls if gathers else 0, contents.met, report)
+    return Restored(new, fills, taken, clock, kept_scale, contents.calls if gathers else 0, contents.met, report)
 
 
 def _listed(found: list[Difference | str]) -> str:
