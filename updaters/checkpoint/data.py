@@ -112,7 +112,7 @@ def misfit(where: str, wanted: str, found: object) -> ValueError:
 
 def get_field(data: Any, name: str, where: str) -> Any:
     """A value by its name in a mapping; `where` is what errors call the mapping."""
-    if not isinstance(data, Mapping):
+    if type(data) is not dict and not isinstance(data, Mapping):
         raise misfit(where or "a file's text", "a mapping", data)
     if name not in data:
         raise misfit(f"{where}.{name}", "there", "nothing")
@@ -128,7 +128,8 @@ def _of(kind: type[T], wanted: str, data: Any, name: str, where: str) -> T:
 
 def get_mapping(data: Any, name: str, where: str) -> Mapping[Any, Any]:
     """A mapping by its name in another."""
-    return _of(Mapping, "a mapping", data, name, where)  # type: ignore[type-abstract]
+    value = get_field(data, name, where)
+    return value if type(value) is dict else _of(Mapping, "a mapping", data, name, where)  # type: ignore[type-abstract]
 
 
 def get_list(data: Any, name: str, where: str) -> list[Any]:

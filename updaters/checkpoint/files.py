@@ -69,6 +69,7 @@ def dtype_named(name: str) -> DType:
     return dtype
 
 
+@cache
 def dtype_of(code: str) -> DType:
     """The dtype that the format calls so."""
     return dtype_named(next(name for name, its in CODES.items() if its == code))
