@@ -295,5 +295,5 @@ def check_devices(
 
     third, fourth = make(loads), make(loads)
     third.load_state_dict(values)
-    fourth.load(folder / "run.safetensors")
+    fourth.load(folder / "run.safetensors", strict=False)
     assert bits(third.state_dict()) == bits(fourth.state_dict())

@@ -378,7 +378,11 @@ def test_weights_that_are_not_in_the_file_or_not_asked_for(tmp_path: Path) -> No
     update.save(tmp_path / "without.safetensors")
     with pytest.raises(ValueError, match=r"weight 'a': no weight in the file, float64\[2, 3\] here"):
         make().load(tmp_path / "without.safetensors", weights=weights_of())
-    report = make().load(tmp_path / "with.safetensors")
+    again = make()
+    with pytest.raises(ValueError, match=r"with\.safetensors has weights too: load\(\.\.\., weights=weights\) takes them"):
+        again.load(tmp_path / "with.safetensors")
+    assert again == make()
+    report = again.load(tmp_path / "with.safetensors", strict=False)
     assert report.left == ("3 weights, which were not asked for; load(..., weights=weights) takes them",)
     assert make().load(tmp_path / "without.safetensors").left == ()
 

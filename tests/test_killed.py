@@ -435,7 +435,7 @@ CALLS = {
     "step": lambda update, weights, state, path: update.step({"w": np.ones(1000)}, weights),
     "flush": lambda update, weights, state, path: update.flush(weights),
     "save": lambda update, weights, state, path: update.save(path),
-    "load": lambda update, weights, state, path: update.load(path),
+    "load": lambda update, weights, state, path: update.load(path, weights=weights),
     "load_state_dict": lambda update, weights, state, path: update.load_state_dict(state),
     "finish_saving": lambda update, weights, state, path: update.finish_saving(),
 }

@@ -279,7 +279,7 @@ class Updater:
 
         Args:
             path: the file.
-            weights: the weights to be written over with those of the file.
+            weights: the weights to be written over with those of the file, which are asked for where it has some.
             strict: False takes what fits and leaves the rest as it is here; the report says what it left. What a rule keeps for a
                 weight is taken as a whole, with its count, or not at all.
             missing_ok: where there is no file, do nothing, as the first run of a script does.

@@ -36,7 +36,7 @@ class LoadReport:
         slots: the indices of the weights whose slots were taken.
         waiting: those among them that the updater has not been given yet, for whose first update they wait.
         weights: the indices of the weights that were themselves taken.
-        left: what was not taken, and why, a line each. Without `strict=False` there is none, but for weights not asked for.
+        left: what was not taken, and why, a line each. Without `strict=False` there is none.
         unchecked: where there are functions and classes of your own that have no name in configs, so that they were not compared.
         clock: the clock as it stood.
         versions: of what it was saved by.
@@ -214,6 +214,10 @@ def restore(
 
     if strict and found:
         raise ValueError(f"{name} is not of this updater: {_listed(found)}. strict=False takes what fits")
+    if theirs and arrays is None:
+        if strict:  # or it would go on with slots of other weights than these
+            raise ValueError(f"{name} has weights too: load(..., weights=weights) takes them, and strict=False leaves them")
+        found.append(f"{len(theirs)} weights, which were not asked for; load(..., weights=weights) takes them")
 
     new, taken = [], []
     for index, (kept, names) in chosen.items():
@@ -228,8 +232,6 @@ def restore(
     found += _move(contents.moving, moves, strict, name)  # after which nothing can fail
 
     left = [*map(str, found), *(f"weight {index!r}: nothing of it" for index in contents.kept if index not in chosen)]
-    if theirs and arrays is None:
-        left.append(f"{len(theirs)} weights, which were not asked for; load(..., weights=weights) takes them")
     report = LoadReport(
         source, True, tuple(chosen), tuple(known.index for known in new), tuple(filled), tuple(left),
         tuple(unchecked(here, "optimizer")), clock, contents.versions, contents.extra,
