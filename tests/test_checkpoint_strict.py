@@ -442,6 +442,41 @@ def test_no_policy_is_the_same_as_one_that_does_nothing() -> None:
     assert without.load_state_dict(within.state_dict()).left == ()
 
 
+POLICIES: dict[str, tuple[dict[str, Any], str]] = {
+    "accumulate": ({"accumulate": 2}, "optimizer.policy.accumulate: 1 in the file, 2 here"),
+    "nonfinite": ({"nonfinite": "skip"}, "optimizer.policy.nonfinite: None in the file, 'skip' here"),
+}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_what_a_policy_does_besides_is_named(name: str) -> None:
+    arguments, text = POLICIES[name]
+    report = get_updater(up.Adam(0.1), **arguments).load_state_dict(get_updater(up.Adam(0.1)).state_dict(), strict=False)
+    assert report.left == (text,)
+    turned = text.replace("1 in the file, 2", "2 in the file, 1").replace("None in the file, 'skip'", "'skip' in the file, None")
+    report = get_updater(up.Adam(0.1)).load_state_dict(get_updater(up.Adam(0.1), **arguments).state_dict(), strict=False)
+    assert report.left == (turned,)
+
+
+def test_a_weight_of_another_shape_is_named_once_and_a_report_is_short(tmp_path: Path) -> None:
+    def run(shape: tuple[int, ...]) -> tuple[up.Updater, list[Array]]:
+        update, weights = get_updater(up.Adam(0.1)), [np.ones(shape) for _ in range(50)]
+        update.step(weights, [*map(np.copy, weights)])
+        return update, weights
+
+    update, weights = run((2, 3))
+    update.save(tmp_path / "run.safetensors", weights=weights)
+    again, others = run((3, 2))
+    with pytest.raises(ValueError, match=r"weight 1: float64\[2, 3\] in the file, float64\[3, 2\] here; .*; and 40 more\. "):
+        again.load(tmp_path / "run.safetensors", weights=others)
+    report = again.load(tmp_path / "run.safetensors", weights=others, strict=False)
+    text = "weight 0: float64[2, 3] in the file, float64[3, 2] here"
+    assert report.left.count(text) == 1
+    assert f"left: {text}" in repr(report)
+    assert len(repr(report).splitlines()) == 13
+    assert repr(report).endswith(f"\nand {len(report.left) - 10} more, in left")
+
+
 def test_strict_is_true_or_false() -> None:
     with pytest.raises(TypeError, match="strict must be True or False, got 1"):
         make().load_state_dict(saved()[0].state_dict(), strict=1)  # type: ignore[arg-type]

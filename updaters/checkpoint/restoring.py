@@ -74,7 +74,9 @@ class LoadReport:
         yield f"loaded {self.source or 'a state dict'}: {where}"
         waiting = f", of which {len(self.waiting)} wait for their weights" if self.waiting else ""
         yield f"weights: {len(self.weights)}; slots: of {len(self.slots)}{waiting}"
-        yield from (f"left: {line}" for line in self.left)
+        yield from (f"left: {line}" for line in self.left[:SHOWN])
+        if len(self.left) > SHOWN:
+            yield f"and {len(self.left) - SHOWN} more, in left"
         if self.unchecked:
             yield f"not compared: {', '.join(self.unchecked)}"
 
@@ -212,6 +214,7 @@ def restore(
     if arrays is not None:
         found += [Difference(f"weight {index!r}", "a weight", "none given") for index in theirs if index not in given]
 
+    found = list(dict.fromkeys(found))  # a weight and its slots may differ by the same
     if strict and found:
         raise ValueError(f"{name} is not of this updater: {_listed(found)}. strict=False takes what fits")
     if theirs and arrays is None:
