@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -475,6 +476,43 @@ def test_a_weight_of_another_shape_is_named_once_and_a_report_is_short(tmp_path:
     assert f"left: {text}" in repr(report)
     assert len(repr(report).splitlines()) == 13
     assert repr(report).endswith(f"\nand {len(report.left) - 10} more, in left")
+
+
+NO_STATE_DICTS: dict[str, tuple[Any, type[Exception], str]] = {
+    "a path": ("run.safetensors", TypeError, "state_dict must be what an updater's state_dict() gives, got 'run.safetensors'"),
+    "another system's": ({"state": {}, "param_groups": []}, ValueError, "format is missing"),
+    "a part": ({"format": 1}, ValueError, "kept is missing"),
+}
+
+
+@pytest.mark.parametrize("name", NO_STATE_DICTS)
+def test_what_is_no_state_dict_is_refused_by_name(name: str) -> None:
+    values, kind, text = NO_STATE_DICTS[name]
+    with pytest.raises(kind, match=f"^{re.escape(text)}$"):
+        make().load_state_dict(values)
+
+
+@pytest.mark.parametrize("given", [3, "ab", np.ones(2), iter([])], ids=["a number", "a text", "an array", "an iterator"])
+@pytest.mark.parametrize("call", ["save", "load", "flush"])
+def test_weights_are_a_mapping_or_a_sequence(call: str, given: Any, tmp_path: Path) -> None:
+    update = make()
+    with pytest.raises(TypeError, match=f"^weights must be a mapping or a sequence, got {type(given).__name__}$"):
+        update.flush(given) if call == "flush" else getattr(update, call)(tmp_path / "run.safetensors", weights=given)
+
+
+class Forgetful:
+    def __call__(self, state: up.OptimizationState, /) -> float:
+        return 0.1
+
+    def state_dict(self) -> None: ...
+
+    def load_state_dict(self, values: Mapping[str, float]) -> None: ...
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"optimizer\.lr: state_dict\(\) must give a mapping, got None"):
+        get_updater(up.SGD(Forgetful())).save(tmp_path / "run.safetensors")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_strict_is_true_or_false() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from updaters.arrays import Array, check_weight
 from updaters.checkpoint import files, replacing
 from updaters.checkpoint.background import Background
 from updaters.checkpoint.contents import Contents, Kept, clock_of, read_text
-from updaters.checkpoint.described import described, moving
+from updaters.checkpoint.described import described, moving, remembered
 from updaters.checkpoint.restoring import LoadReport, Restored, restore
 from updaters.checks import POSITIVE, listed, number
 from updaters.loss_scale import LossScale
@@ -164,8 +164,7 @@ class Updater:
         if self._saving is not None:
             self._look_at_saving()
         now = _free(self._state)
-        none: Any = dict.fromkeys(weights) if isinstance(weights, Mapping) else [None] * len(weights)
-        triples = [(index, self._weights.nothing(index, weight), weight) for index, _, weight in _triples(none, weights)]
+        triples = [(index, self._weights.nothing(index, weight), weight) for index, weight in _pairs(weights)]
         entries = self._weights.entries(triples, now)
         waiting = self._calls or next((known.gathered for known, _, _ in entries), 0)
         if any(known.gathered != waiting for known, _, _ in entries) and not self._calls:
@@ -323,7 +322,7 @@ class Updater:
     def _contents(self, weights: Mapping[Index, Array] | None, extra: Any) -> Contents:
         return Contents(
             described(self.optimizer),
-            {place: one.state_dict() for place, one in moving(self.optimizer)},
+            {place: remembered(one, place) for place, one in moving(self.optimizer)},
             clock_of(self._state),
             self._scaling,
             self._calls,
@@ -344,9 +343,8 @@ class Updater:
 
     def _given(self, weights: Mapping[Any, Array] | Sequence[Array], *, written: bool) -> dict[Index, Array]:
         """Weights by index, each of which an update would take."""
-        none: Any = dict.fromkeys(weights) if isinstance(weights, Mapping) else [None] * len(weights)
         given = {}
-        for name, _, weight in _triples(none, weights):
+        for name, weight in _pairs(weights):
             index = check_index(name)
             given[index] = check_weight(weight, index, written=written)
             if index in self._weights.known:
@@ -667,12 +665,25 @@ def _triples(grads: Any, weights: Any) -> Iterator[tuple[Any, Array | None, Arra
             ]
             raise ValueError(f"step takes the same indices in grads and weights; in {'; in '.join(lone)}")
         return ((index, grads[index], weight) for index, weight in weights.items())
-    if all(isinstance(side, Sequence) and not isinstance(side, (str, bytes)) for side in (grads, weights)):
+    if all(_is_sequence(side) for side in (grads, weights)):
         if len(grads) != len(weights):
             raise ValueError(f"step takes as many grads as weights, got {len(grads)} and {len(weights)}")
         return zip(range(len(weights)), grads, weights, strict=True)
     kinds = f"{type(grads).__name__} and {type(weights).__name__}"
     raise TypeError(f"step takes grads and weights as two mappings or two sequences, got {kinds}")
+
+
+def _pairs(weights: Any) -> Iterable[tuple[Any, Array]]:
+    """Index and weight of each weight."""
+    if isinstance(weights, Mapping):
+        return weights.items()
+    if _is_sequence(weights):
+        return enumerate(weights)
+    raise TypeError(f"weights must be a mapping or a sequence, got {type(weights).__name__}")
+
+
+def _is_sequence(side: object) -> bool:
+    return isinstance(side, Sequence) and not isinstance(side, (str, bytes))
 
 
 def _checked(scale: LossScale, kept: Mapping[str, float]) -> Mapping[str, float]:

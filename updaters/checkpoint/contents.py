@@ -249,6 +249,9 @@ class Contents:
         Raises:
             TypeError, ValueError: it is not what `to_dict` gives.
         """
+        if not isinstance(values, Mapping):
+            raise TypeError(f"state_dict must be what an updater's state_dict() gives, got {values!r:.60}")
+        check_format(values)
         arrays: dict[str, Source] = {}
         records = []
         for name, one in get_mapping(values, "kept", "").items():

@@ -115,7 +115,7 @@ def get_field(data: Any, name: str, where: str) -> Any:
     if type(data) is not dict and not isinstance(data, Mapping):
         raise misfit(where or "a file's text", "a mapping", data)
     if name not in data:
-        raise misfit(f"{where}.{name}", "there", "nothing")
+        raise ValueError(f"{f'{where}.{name}'.lstrip('.')} is missing")
     return data[name]
 
 

@@ -34,7 +34,7 @@ def _unregistered(value: Any, path: str, depth: int) -> Any:
     if not has_fields(kind) or isinstance(value, type):
         return {UNREGISTERED: getattr(value, "__qualname__", kind.__qualname__)}
     fields = written_fields(value, path, depth, _unregistered)
-    moving = value.state_dict() if _moves(value) else {}
+    moving = remembered(value, path) if _moves(value) else {}
     return {UNREGISTERED: kind.__qualname__, **{name: field for name, field in fields.items() if name not in moving}}
 
 
@@ -54,6 +54,14 @@ def _moves(value: Any) -> bool:
     if isinstance(value, type):
         return False
     return all(callable(getattr(value, name, None)) for name in ("state_dict", "load_state_dict"))
+
+
+def remembered(value: Any, path: str) -> Mapping[str, Any]:
+    """What something that moves remembers, by name."""
+    numbers = value.state_dict()
+    if not isinstance(numbers, Mapping):  # it could be saved, and then not be loaded
+        raise TypeError(f"{path}: state_dict() must give a mapping, got {numbers!r:.60}")
+    return numbers
 
 
 def moving(value: Any, path: str = "optimizer", depth: int = 0) -> Iterator[tuple[str, Any]]:

@@ -15,7 +15,7 @@ from updaters.arrays import Array, device
 from updaters.backends import load
 from updaters.backends.threads import crew
 from updaters.checkpoint.contents import Contents, Kept, Source, clock_from, clock_of
-from updaters.checkpoint.described import Difference, described, differences, moving, unchecked
+from updaters.checkpoint.described import Difference, described, differences, moving, remembered, unchecked
 from updaters.checkpoint.files import dtype_name, dtype_named
 from updaters.checks import POSITIVE, number
 from updaters.policy import Frozen
@@ -171,7 +171,7 @@ def restore(
     optimizer, policy = weights.choice.optimizer, weights.choice.policy
     here = described(optimizer)
     moves = dict(moving(optimizer))
-    of_those = {f"{place}.{name}" for place, one in moves.items() for name in one.state_dict()}
+    of_those = {f"{place}.{name}" for place, one in moves.items() for name in remembered(one, place)}
     found: list[Difference | str] = list(differences(contents.optimizer, here, of_those))
 
     clock = clock_from(contents.clock)
@@ -355,7 +355,7 @@ def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool, name:
     ]
     if strict and found:
         raise ValueError(f"{name} is not of this updater: {_listed(found)}. strict=False takes what fits")
-    before = {place: copy.deepcopy(one.state_dict()) for place, one in here.items() if place in there}
+    before = {place: copy.deepcopy(remembered(one, place)) for place, one in here.items() if place in there}
     for place in before:
         try:
             here[place].load_state_dict(there[place])

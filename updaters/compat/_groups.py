@@ -39,7 +39,7 @@ class TakesGroups(Protocol[P, R]):
 def check_updater(update: object) -> None:
     """Raise unless this is an updater."""
     if not isinstance(update, Updater):
-        raise TypeError(f"update must be an Updater, as get_updater gives it, got {update!r}")
+        raise TypeError(f"update must be an Updater, as get_updater gives it, got {type(update).__name__}")
 
 
 @attrs.frozen(eq=False)
