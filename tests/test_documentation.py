@@ -56,7 +56,7 @@ def test_the_page_of_checkpoints_runs_as_pasted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    script, other, read = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "checkpoints.md").read_text(), re.DOTALL)
+    script, server, other, read = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "checkpoints.md").read_text(), re.DOTALL)
     first: dict[str, Any] = {}
     exec(script, first)
     assert {path.name for path in tmp_path.iterdir()} == {"run.safetensors", "run.1.safetensors", "run.2.safetensors"}
@@ -65,6 +65,13 @@ def test_the_page_of_checkpoints_runs_as_pasted(
     exec(script, again)
     assert again["state"] == first["state"]
     assert again["weights"]["slope"].tobytes() == first["weights"]["slope"].tobytes()
+    rounds: dict[str, Any] = {}
+    exec(server, rounds)
+    (tmp_path / "server.safetensors").unlink()
+    exec(server.replace("epochs(20)", "epochs(7)"), {})  # stopped between two rounds
+    exec(server, again)
+    assert again["state"] == rounds["state"]
+    assert [weight.tobytes() for weight in again["weights"]] == [weight.tobytes() for weight in rounds["weights"]]
     exec(other, {})
     assert "optimizer.lr: 0.1 in the file, 0.2 here" in capsys.readouterr().out
     exec(read, {})

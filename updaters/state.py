@@ -121,7 +121,7 @@ class OptimizationState:
 
         An epoch that was interrupted (its loop was left, or the process died) is entered again first, under
         its own number; one whose last `batches` loop came to its end is not. So a nested call first enters the
-        epoch that runs.
+        epoch that runs, and so does a run that goes on from a file saved in an epoch without a `batches` loop.
 
         Raises:
             TypeError: not exactly one of `n` and `more` is given, or one that is not an integer.
