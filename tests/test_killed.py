@@ -648,3 +648,18 @@ def test_processes_that_save_to_one_path_at_once_never_mix(path):
     assert left.keys() == names(path.parent) == {path.name, "run.1.safetensors", "run.2.safetensors"}
     assert left[path.name] % 100 == 20
     assert len(set(left.values())) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "older"),
+    [
+        ("run.safetensors", "run.2.safetensors"),
+        ("run", "run.2"),
+        ("run-0.5", "run-0.5.2"),
+        ("run.tar.st", "run.tar.2.st"),
+        (".run", ".run.2"),
+    ],
+)
+def test_older_files_have_a_number_before_the_suffix_or_behind_a_name_that_has_none(name, older):
+    assert replacing.numbered(Path("folder") / name, 2) == Path("folder") / older
+    assert replacing.numbered(Path("folder") / name, 0) == Path("folder") / name

@@ -39,7 +39,8 @@ def check_keep(keep: object) -> int:
 
 def numbered(path: Path, number: int) -> Path:
     """Where the file is kept that stood at a path so many saves ago."""
-    return path.with_name(f"{path.stem}.{number}{path.suffix}") if number else path
+    stem, suffix = (path.name, "") if path.suffix[1:].isdecimal() else (path.stem, path.suffix)
+    return path.with_name(f"{stem}.{number}{suffix}") if number else path
 
 
 @contextmanager
