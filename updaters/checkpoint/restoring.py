@@ -24,6 +24,7 @@ from updaters.weight_state import Index, WeightState
 from updaters.weights import Weights
 
 SHOWN = 10
+"""How many of the things that do not fit an error names."""
 
 
 @attrs.frozen(repr=False)
@@ -213,7 +214,7 @@ def restore(
         found += [Difference(f"weight {index!r}", "a weight", "none given") for index in theirs if index not in given]
 
     if strict and found:
-        raise ValueError(f"{name} is not of this updater: {_listed(found)}. strict=False takes what fits")
+        raise unfit(name, found)
 
     new, taken = [], []
     for index, (kept, names) in chosen.items():
@@ -237,9 +238,11 @@ def restore(
     return Restored(new, fills, taken, clock, kept_scale, contents.calls if gathers else 0, contents.met, report)
 
 
-def _listed(found: list[Difference | str]) -> str:
+def unfit(name: str, found: Sequence[Difference | str]) -> ValueError:
+    """The error about a file or a dictionary of which something does not fit."""
     more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return "; ".join(f"{one!s:.500}" for one in found[:SHOWN]) + more
+    shown = "; ".join(f"{one!s:.500}" for one in found[:SHOWN])
+    return ValueError(f"{name} is not of this updater: {shown}{more}. strict=False takes what fits")
 
 
 def _chosen(contents: Contents, weights: Weights) -> tuple[dict[Index, tuple[Kept, list[str]]], list[Difference | str]]:
@@ -288,12 +291,11 @@ def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | No
         rule = weights.rule_for(index, kept.shape, dtype)
     except (TypeError, ValueError) as error:
         return None, (), [f"{where}: {error}"]
-    kept_by_frozen = [name for name in kept.slots if name != "accumulated" or not kept.gathered]  # or it would wait for ever
-    if isinstance(rule, Frozen) and known is None:
-        return kept_by_frozen, kept.scalars, []
     if isinstance(rule, Frozen):
-        assert known is not None
-        expected = {name: (array.shape, array.dtype) for name, array in known.arrays.items() if name in kept_by_frozen}
+        names = [name for name in kept.slots if name != "accumulated" or not kept.gathered]  # or it would wait for ever
+        if known is None:
+            return names, kept.scalars, []
+        expected = {name: (array.shape, array.dtype) for name, array in known.arrays.items() if name in names}
         scalars, own = {*known.scalars}, {*expected}
     else:
         expected = weights.expected(rule, kept.shape, dtype)
@@ -349,7 +351,7 @@ def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool, name:
         if place not in there or place not in here
     ]
     if strict and found:
-        raise ValueError(f"{name} is not of this updater: {_listed(found)}. strict=False takes what fits")
+        raise unfit(name, found)
     before = {place: copy.deepcopy(one.state_dict()) for place, one in here.items() if place in there}
     for place in before:
         try:
