@@ -63,19 +63,19 @@ def some() -> Iterator[Case]:
 CASES = ALL if os.environ.get("UPDATERS_TEST_ALL") else [*some()]
 """The whole product, of minutes, is for UPDATERS_TEST_ALL=1."""
 
-LAST = 6
+STOP, LAST = 4, 6  # in the midst of groups of 3 calls, and at their end
 
 
-def check(case: Case, travel: Callable[[up.Updater, Mapping[Any, Array], dict[Any, Array]], up.Updater], stop: int = 4) -> None:
+def check(case: Case, travel: Callable[[up.Updater, Mapping[Any, Array], dict[Any, Array]], up.Updater]) -> None:
     """Hold a run that changes its updater and its weights in the middle to one that does not."""
     whole, weights = case.updater(), weights_of(case.third)
-    for iteration in range(1, stop + 1):
+    for iteration in range(1, STOP + 1):
         case.step(whole, weights, iteration)
     others = alike(weights)
     again = travel(whole, weights, others)
     assert again == whole
     assert unlike(kept(again, others), kept(whole, weights)) == []
-    for iteration in range(stop + 1, LAST + 1):
+    for iteration in range(STOP + 1, LAST + 1):
         case.step(whole, weights, iteration)
         case.step(again, others, iteration)
     assert again == whole
@@ -157,33 +157,27 @@ def test_a_file_that_is_saved_right_after_loading_is_the_same(setting: str, tmp_
 
 @pytest.mark.parametrize("setting", ["all", "special", "accumulate", "overwriting average"])
 def test_an_updater_that_has_run_goes_on_in_the_arrays_that_it_has(setting: str, tmp_path: Path) -> None:
-    case = Case("adam", setting)
-
-    def travel(update: up.Updater, weights: Mapping[Any, Array], others: dict[Any, Array]) -> up.Updater:
-        update.save(tmp_path / "run.safetensors", weights=weights)
-        again = case.updater()
-        for iteration in range(LAST, 2, -1):
-            case.step(again, others, iteration)
-        slots = {(index, name): array for index, known in again.slots.items() for name, array in known.arrays.items()}
-        states = dict(again.slots)
-        for _ in range(2):
-            report = again.load(tmp_path / "run.safetensors", weights=others)
-            assert report.waiting == ()
-            assert {*report.slots} == {*again.slots}
-            assert again.report().what == "nothing"
-        assert all(again.slots[index] is known for index, known in states.items())
-        assert all(again.slots[index][name] is array for (index, name), array in slots.items())
-        return again
-
+    case, path = Case("adam", setting), tmp_path / "run.safetensors"
     whole, weights = case.updater(), weights_of()
-    for iteration in range(1, 6):
+    for iteration in range(1, LAST):
         case.step(whole, weights, iteration)
-    others = alike(weights)
-    again = travel(whole, weights, others)
-    assert again == whole
-    for iteration in range(6, LAST + 1):
-        case.step(whole, weights, iteration)
+    whole.save(path, weights=weights)
+
+    again, others = case.updater(), alike(weights)
+    for iteration in range(LAST, 2, -1):
         case.step(again, others, iteration)
+    slots = {(index, name): array for index, known in again.slots.items() for name, array in known.arrays.items()}
+    states = dict(again.slots)
+    for _ in range(2):
+        report = again.load(path, weights=others)
+        assert report.waiting == ()
+        assert {*report.slots} == {*again.slots}
+        assert again.report().what == "nothing"
+    assert all(again.slots[index] is known for index, known in states.items())
+    assert all(again.slots[index][name] is array for (index, name), array in slots.items())
+    assert again == whole
+    for one, arrays in ((whole, weights), (again, others)):
+        case.step(one, arrays, LAST)
     found, wanted = kept(again, others), kept(whole, weights)
     for one in (found, wanted):  # weights keep the order in which they came
         one["known"] = sorted(map(repr, one["known"]))
