@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 
@@ -98,14 +99,6 @@ def at_line(number, act, only=r""):
         sys.settrace(before)
 
 
-def count_of_lines(path, keep, only=r""):
-    with at_line(0, None, only) as lines:
-        write(path, 4, keep)
-    for left in path.parent.iterdir():
-        left.unlink()
-    return len(lines)
-
-
 SOURCES = (files.__file__, replacing.__file__)
 TOUCHING = r"\b(os|fcntl|file|shutil)\.|_created|_link|_number|_drop|\.exists|with "
 FAILING = r"^(?!.*samestat).*\b(os|file|shutil)\."
@@ -136,40 +129,66 @@ def begin(path, keep):
         write(path, number, keep)
 
 
-def check_what_is_left(path, keep):
-    """Whole files, of which none that is to be kept is lost; and the next save is as any other."""
-    left = kept(path)
-    newest = left[path.name]
-    assert newest in (3, 4)
-    assert set(left.values()) >= set(range(newest, newest - keep, -1))
-    write(path, 5, keep)
-    expected = [5, *range(newest, newest - keep + 1, -1)]
-    assert list(kept(path).values()) == [*expected[1:], 5]
-    return newest
+@attrs.define
+class Saves:
+    """Saves to one path, each of which but the first is to come to grief, at another line.
+
+    Attributes:
+        path: where.
+        keep: how many files are kept.
+        drive: what the drive has.
+        only: a pattern of the lines.
+        held: the numbers of the files that are there, the newest first.
+        landed: of each save that came to grief, whether its file is there.
+    """
+
+    path: Path
+    keep: int
+    drive: str
+    only: str = ""
+    held: list[int] = attrs.field(factory=list)
+    landed: list[bool] = attrs.field(factory=list)
+
+    def lines(self):
+        """Each line's place, with the number that is to be saved."""
+        begin(self.path, self.keep)
+        with at_line(0, None, self.only) as lines:
+            write(self.path, 4, self.keep)
+        self.held = [4, 3, 2][: self.keep]
+        for place in range(1, len(lines) + 1):
+            yield place, self.held[0] + 1
+            self.check(self.held[0] + 1)
+
+    def check(self, number):
+        """Whole files, of which none that is to be kept is lost; and the next save is as any other, and cleans up."""
+        left = kept(self.path)
+        newest = left[self.path.name]
+        assert newest in (number, self.held[0])
+        self.landed.append(newest == number)
+        held = [number, *self.held] if newest == number else self.held
+        assert {*left.values()} >= {*held[: self.keep]}
+        write(self.path, number + 1, self.keep)
+        self.held = [number + 1, *held][: self.keep]
+        assert list(kept(self.path).values()) == [*self.held[1:], self.held[0]]
+        for stray in names(self.path.parent) - kept(self.path).keys():
+            assert self.drive == "no locks", "where nobody can know whether another process writes it still"
+            (self.path.parent / stray).unlink()
 
 
 @needs_fork
 @ignore_fork_warning
 @drives
 def test_a_save_that_is_killed_at_any_line_leaves_whole_files_and_loses_none(path, keep, drive):
-    begin(path, keep)
-    newest = []
-    for number in range(1, count_of_lines(path, keep, TOUCHING) + 1):
-        begin(path, keep)
+    saves = Saves(path, keep, drive, TOUCHING)
+    for line, number in saves.lines():
         child = os.fork()
         if child == 0:
-            with at_line(number, partial(os._exit, 9), TOUCHING):
-                write(path, 4, keep)
+            with at_line(line, partial(os._exit, 9), TOUCHING):
+                write(path, number, keep)
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-        newest.append(check_what_is_left(path, keep))
-        stray = {left for left in names(path.parent) if left.endswith(".partial")}
-        if drive != "no locks":  # where nobody can know whether another process writes it still
-            assert not stray
-        for left in names(path.parent):
-            (path.parent / left).unlink()
-    assert newest == sorted(newest)
-    assert set(newest) == {3, 4}
+    assert saves.landed == sorted(saves.landed)
+    assert {*saves.landed} == {False, True}
 
 
 @drives
@@ -178,18 +197,13 @@ def test_a_save_that_is_interrupted_at_any_line_leaves_whole_files_and_nothing_b
     def interrupt():
         raise KeyboardInterrupt
 
-    begin(path, keep)
-    newest = []
-    for number in range(1, count_of_lines(path, keep) + 1):
-        begin(path, keep)
-        with at_line(number, interrupt), pytest.raises(KeyboardInterrupt):
-            write(path, 4, keep)
+    saves = Saves(path, keep, drive)
+    for line, number in saves.lines():
+        with at_line(line, interrupt), pytest.raises(KeyboardInterrupt):
+            write(path, number, keep)
         stray = [path.parent / left for left in names(path.parent) if not left.startswith("run")]
         assert [left.stat().st_size for left in stray] in ([], [0]), "one that was only just made may stay"
-        newest.append(check_what_is_left(path, keep))
-        for left in names(path.parent):
-            (path.parent / left).unlink()
-    assert set(newest) == {3, 4}
+    assert {*saves.landed} == {False, True}
 
 
 @drives
@@ -198,30 +212,25 @@ def test_an_error_of_the_disk_at_any_line_says_what_is_saved(path, keep, drive):
     def fail():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    begin(path, keep)
-    said = []
-    for number in range(1, count_of_lines(path, keep, FAILING) + 1):
-        begin(path, keep)
+    saves, said = Saves(path, keep, drive, FAILING), []
+    for line, number in saves.lines():
         error = None
-        with at_line(number, fail, FAILING):
+        with at_line(line, fail, FAILING):
             try:
-                write(path, 4, keep)
+                write(path, number, keep)
             except OSError as raised:
                 error = raised
-        newest = read(path)
+        is_new = read(path) == number
         if error is None:
-            assert newest == 4
+            assert is_new
         else:
             assert (type(error), error.errno, error.filename) == (OSError, errno.ENOSPC, str(path))
-            outcome = AS_IT_WAS if newest == 3 else "it is saved, but older files may be left"
+            outcome = "it is saved, but older files may be left" if is_new else AS_IT_WAS
             assert error.strerror == f"{os.strerror(errno.ENOSPC)}; {outcome}"
-            said.append(newest)
+            said.append(is_new)
         stray = {f".{path.name}.partial"} if drive == "no locks" and error is None else set()  # by the error
         assert names(path.parent) - stray <= {path.name, *(f"run.{older}.safetensors" for older in range(1, keep + 1))}
-        check_what_is_left(path, keep)
-        for left in names(path.parent):
-            (path.parent / left).unlink()
-    assert set(said) == {3, 4}
+    assert {*said} == {False, True}
 
 
 # ---- what a disk refuses
