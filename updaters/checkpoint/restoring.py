@@ -18,7 +18,7 @@ from updaters.checkpoint.contents import Contents, Kept, Source, clock_from, clo
 from updaters.checkpoint.described import Difference, described, differences, moving, unchecked
 from updaters.checkpoint.files import dtype_name, dtype_named
 from updaters.checks import POSITIVE, number
-from updaters.policy import Frozen
+from updaters.policy import Frozen, Policy
 from updaters.state import OptimizationState
 from updaters.weight_state import Index, WeightState
 from updaters.weights import Weights
@@ -179,16 +179,8 @@ def restore(
         clock.batch_size = state.batch_size
 
     name = source or "the state dict"
-    wanted = {} if policy.loss_scale is None else policy.loss_scale.initial()
-    kept_scale = dict(contents.loss_scale)
-    if kept_scale.keys() != wanted.keys():
-        found.append(Difference("loss_scale", f"{', '.join(kept_scale) or 'nothing'}", f"{', '.join(wanted) or 'nothing'}"))
-        kept_scale = dict(loss_scale)
-    elif kept_scale:
-        number(kept_scale["scale"], f"{name}: the loss scale", POSITIVE)
-        if not policy.moves:  # it is what its field says
-            kept_scale = wanted
-
+    kept_scale, unlike_scale = _scale(contents.loss_scale, loss_scale, policy, name)
+    found += unlike_scale
     chosen, unlike_slots = _chosen(contents, weights)
     found += unlike_slots
     lacking = [index for index in weights.known if index not in contents.kept]
@@ -200,23 +192,13 @@ def restore(
         chosen = {index: (kept, [name for name in names if name != "accumulated"]) for index, (kept, names) in chosen.items()}
 
     theirs = {} if contents.weights is None else contents.weights
-    given = {} if arrays is None else arrays
-    fills: list[tuple[Array, Array]] = []
-    filled: list[Index] = []
-    for index, array in given.items():
-        unlike_weight = _unlike_weight(index, array, theirs.get(index))
-        if unlike_weight is None:
-            fills.append((array, _array(*theirs[index])))
-            filled.append(index)
-        else:
-            found.append(unlike_weight)
-    if arrays is not None:
-        found += [Difference(f"weight {index!r}", "a weight", "none given") for index in theirs if index not in given]
+    filled, unlike_weights = ({}, []) if arrays is None else _filled(theirs, arrays)
+    found += unlike_weights
 
     if strict and found:
         raise unfit(name, found)
 
-    new, taken = [], []
+    new, taken, fills = [], [], [*filled.values()]
     for index, (kept, names) in chosen.items():
         slots = {name: _array(kept.dtypes[name], kept.slots[name]) for name in names}
         one = Taken(kept, slots, kept.gathered if "accumulated" in slots else 0)
@@ -243,6 +225,18 @@ def unfit(name: str, found: Sequence[Difference | str]) -> ValueError:
     more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     shown = "; ".join(f"{one!s:.500}" for one in found[:SHOWN])
     return ValueError(f"{name} is not of this updater: {shown}{more}. strict=False takes what fits")
+
+
+def _scale(
+    there: Mapping[str, float], here: Mapping[str, float], policy: Policy, name: str
+) -> tuple[dict[str, float], list[Difference | str]]:
+    """What the loss scale is to keep, and what does not fit."""
+    wanted = {} if policy.loss_scale is None else policy.loss_scale.initial()
+    if there.keys() != wanted.keys():
+        return dict(here), [Difference("loss_scale", ", ".join(there) or "nothing", ", ".join(wanted) or "nothing")]
+    if there:
+        number(there["scale"], f"{name}: the loss scale", POSITIVE)
+    return dict(there if policy.moves else wanted), []  # one that does not move is what its field says
 
 
 def _chosen(contents: Contents, weights: Weights) -> tuple[dict[Index, tuple[Kept, list[str]]], list[Difference | str]]:
@@ -321,6 +315,20 @@ def _shape(kept: Kept, name: str) -> tuple[int, ...]:
 
 def _shown(shape: tuple[int, ...], dtype: str) -> str:
     return f"{dtype}{list(shape)}"
+
+
+def _filled(
+    there: Mapping[Index, tuple[str, Source]], here: Mapping[Index, Array]
+) -> tuple[dict[Index, tuple[Array, Array]], list[Difference | str]]:
+    """The weights that are written over, with what they are to hold, and what does not fit."""
+    filled, found = {}, list[Difference | str]()
+    for index, array in here.items():
+        unlike = _unlike_weight(index, array, there.get(index))
+        if unlike is None:
+            filled[index] = array, _array(*there[index])
+        else:
+            found.append(unlike)
+    return filled, [*found, *(Difference(f"weight {index!r}", "a weight", "none given") for index in there if index not in here)]
 
 
 def _unlike_weight(index: Index, array: Array, there: tuple[str, Source] | None) -> Difference | None:
