@@ -313,6 +313,14 @@ def test_slots_that_are_not_the_rules_are_refused_or_left(name: str, has_run: bo
     check_goes_on(again, others, make, tmp_path)
 
 
+def test_a_slot_whose_dtype_is_not_told_is_refused() -> None:
+    values = saved()[0].state_dict()
+    values["kept"]["a"]["slots"]["x"] = np.ones(2)
+    for strict in (True, False):
+        with pytest.raises(ValueError, match="array 'slots/a/x' is not named where it should be"):
+            make().load_state_dict(values, strict=strict)
+
+
 def test_what_a_rule_keeps_is_taken_with_the_count_or_not_at_all() -> None:
     again, others = make(), weights_of()
     step(again, others, 1)

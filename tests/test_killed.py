@@ -426,6 +426,26 @@ def test_a_file_keeps_its_permissions(path):
 # ---- in the background
 
 
+def test_what_is_written_in_the_background_is_what_there_was_when_it_was_asked_for(path, monkeypatch):
+    went_on, pieces = threading.Event(), files._pieces
+
+    def late(array):
+        assert went_on.wait(PATIENCE)
+        yield from pieces(array)
+
+    update, weights = new_run()
+    before, kept = weights["w"].copy(), update.state_dict()["kept"]["w"]["slots"]
+    monkeypatch.setattr(files, "_pieces", late)
+    update.save(path, weights=weights, wait=False)
+    update.step({"w": np.ones(1000)}, weights)
+    went_on.set()
+    update.finish_saving()
+    again, others = up.get_updater(up.Adam(0.1), backend="numpy"), {"w": np.zeros(1000)}
+    assert again.load(path, weights=others).clock.iteration == 1
+    assert np.array_equal(others["w"], before)
+    assert {name: array.tolist() for name, array in again.slots["w"].arrays.items()} == {n: a.tolist() for n, a in kept.items()}
+
+
 def failed_save(path):
     """A run whose file could not be written, and nobody has been told."""
     update, weights = new_run()
