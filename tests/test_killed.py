@@ -4,6 +4,7 @@ import errno
 import linecache
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -612,8 +613,14 @@ def test_a_save_where_there_are_no_locks_disturbs_no_other(path, monkeypatch):
 
 @pytest.mark.parametrize("keep", [1, 3])
 def test_the_handler_of_a_signal_saves_where_its_thread_was_saving(path, monkeypatch, keep):
-    with in_the_midst(monkeypatch, lambda: write(path, 2, keep)):
-        write(path, 1, keep)
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("a thread waits for itself"))
+    signal.alarm(PATIENCE)
+    try:
+        with in_the_midst(monkeypatch, lambda: write(path, 2, keep)):
+            write(path, 1, keep)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
     assert read(path) == 1
     assert names(path.parent) == ({path.name} if keep == 1 else {path.name, "run.1.safetensors"})
 
