@@ -201,12 +201,15 @@ Example = Callable[..., str]
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Example:
     """Runs an example and gives what it prints; here, since to import what it needs takes longer than most of them."""
+    plt = importlib.import_module("matplotlib.pyplot")
 
     def run(name: str, *arguments: str) -> str:
         path = ROOT / "examples" / f"{name}.py"
         monkeypatch.syspath_prepend(path.parent)
         monkeypatch.setattr(sys, "argv", [str(path), *arguments])
-        runpy.run_path(str(path), run_name="__main__")
+        with plt.rc_context():  # which is every test's
+            runpy.run_path(str(path), run_name="__main__")
+        plt.close("all")
         out, err = capsys.readouterr()
         assert not err
         return out

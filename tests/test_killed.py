@@ -27,7 +27,7 @@ fcntl = pytest.importorskip("fcntl")
 resource = pytest.importorskip("resource")
 
 ROOT = Path(__file__).parent.parent
-PIECES = 3
+PIECES = 2
 AS_IT_WAS = "nothing is saved, and what was there before is as it was"
 
 
