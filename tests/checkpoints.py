@@ -64,7 +64,7 @@ class Setting:
 
 
 OVERRIDES: dict[Any, Any] = {
-    re.compile("f16$|^[78]$"): {"lr_scale": 0.5, "clip": CLIPS["value"]},
+    re.compile("float16$|^[78]$"): {"lr_scale": 0.5, "clip": CLIPS["value"]},
     ("in", 0, "float32"): up.FROZEN,
     "out.float64": up.Adam(0.2, amsgrad=True),
     "in.*": {"lr_scale": falling, "weight_decay": 0.01},
@@ -114,8 +114,12 @@ def draw(name: object, shape: tuple[int, ...], dtype: Any, special: bool = False
     return np.asarray(values).astype(dtype)
 
 
-def weights_of(rule: str = "") -> dict[Any, Array]:
-    """A weight of each dtype in each order, of indices of each kind."""
+NEEDED = {"out.float32", "out.float64", "out.>f4", ("in", 0, "float32"), "strided", 7}
+"""The weights that settings and steps treat in ways of their own."""
+
+
+def weights_of(third: int | None = None) -> dict[Any, Array]:
+    """A weight of each dtype in each order, of indices of each kind; or those that are needed and a third of the others."""
     weights: dict[Any, Array] = {}
     for name, dtype in DTYPES.items():
         weights[f"out.{name}"] = draw(f"out.{name}", (2, 3), dtype)
@@ -125,7 +129,8 @@ def weights_of(rule: str = "") -> dict[Any, Array]:
     weights["strided"] = draw("strided", (4, 6), np.float64)[::2, ::2]
     weights["empty"] = np.zeros((0, 2))
     weights["a", ("b", -1)] = np.asfortranarray(draw("d", (2, 1, 2, 2), np.float32))
-    return weights
+    taken = {*weights} if third is None else NEEDED | {*[index for index in weights if index not in NEEDED][third::3]}
+    return {index: weight for index, weight in weights.items() if index in taken}
 
 
 def alike(weights: Mapping[Any, Array]) -> dict[Any, Array]:
@@ -135,11 +140,15 @@ def alike(weights: Mapping[Any, Array]) -> dict[Any, Array]:
 
 @attrs.frozen
 class Case:
-    """A rule in a setting."""
+    """A rule in a setting, and the third of the weights that it has besides those that are needed; None for all."""
 
     rule: str
     setting: str
     backend: str = "numpy"
+    third: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.rule}-{self.setting}"
 
     def updater(self) -> up.Updater:
         setting, optimizer = SETTINGS[self.setting], RULES[self.rule]

@@ -28,8 +28,8 @@ PLATEAU = CASES[0]
 
 
 def all_kinds():
-    """Weights of every dtype and layout, with numbers in them."""
-    weights = {}
+    """Weights of every dtype and layout, with numbers in them; the first has all others at odd places, if they come as they are."""
+    weights = {"half": np.ones(1, np.float16)}
     for name in ("f2", "f4", "f8", "c8", "c16", ">f2", ">f4", ">f8", ">c8", ">c16", ml_dtypes.bfloat16):
         for shape in ((), (0,), (3,), (2, 3), (3, 0, 2)):
             dtype = np.dtype(name)
@@ -130,7 +130,7 @@ parts = st.one_of(
 indices = st.recursive(parts, lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=6)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(
     [
         0,
@@ -582,6 +582,11 @@ def test_slots_of_a_frozen_weight_that_are_not_its_own_are_refused(tmp_path, kno
             again.overrides = {}
 
 
+def taking_turns(values, number):
+    """Some of the values, of which all have their turn; all of them for UPDATERS_TEST_ALL=1."""
+    return values if os.environ.get("UPDATERS_TEST_ALL") else values[number % 4 :: 4]
+
+
 def may_stand(one, other, place):
     """Whether one value may well stand where the other does."""
     if place[-1:] == ("best",) and one is None:  # no metric yet
@@ -599,10 +604,10 @@ def test_whatever_stands_in_another_s_place_is_refused_or_changes_nothing(tmp_pa
     path, loaded = tmp_path / "run", []
     target = PLATEAU.make(), PLATEAU.weights()
     before = everything(*target)
-    for place in nodes(text):
+    for number, place in enumerate(nodes(text)):
         free = place[:1] in [("extra",), ("versions",), ("met",)]  # nothing goes by them
         old = at(text, place)
-        others = [None, True, -1, 1.5, "x", [], {}]
+        others = taking_turns([None, True, -1, 1.5, "x", [], {}], number)
         texts = [with_value(text, place, value) for value in others if not may_stand(value, old, place)]
         for damaged in [*texts, *([without(text, place)] if place else [])]:
             path.unlink(missing_ok=True)  # some drives wait for the disk where a file is written over
@@ -626,9 +631,10 @@ def test_a_state_dict_with_anything_in_another_s_place_is_refused_or_changes_not
     good = update.state_dict()
     target = PLATEAU.make()
     before = everything(target, {})
-    for place in nodes(good):
+    for number, place in enumerate(nodes(good)):
         old = at(good, place)
-        others = [None, True, -1, 1.5, "x", [], {}, np.zeros(3), np.array([None]), np.ma.masked_all((2, 3), "f4"), nested(900)]
+        arrays = [np.zeros(3), np.array([None]), np.ma.masked_all((2, 3), "f4")]
+        others = taking_turns([None, True, -1, 1.5, "x", [], {}, *arrays, nested(900)], number)
         dicts = [with_value(good, place, value) for value in others if not may_stand(value, old, place)]
         for damaged in [*dicts, *([without(good, place)] if place else [])]:
             try:
@@ -821,5 +827,5 @@ def test_another_file_that_takes_its_place_while_it_is_read_is_read_as_a_whole(t
 def test_a_fuzzer_finds_nothing(tmp_path):
     """Briefly; `python tests/fuzz_checkpoint.py --seconds 600` takes longer."""
     fuzzer = Fuzzer(tmp_path)
-    came = {fuzzer.round(0, number) for number in range(150)}
+    came = {fuzzer.round(0, number) for number in range(60)}
     assert {"damaged_text refused", "damaged_text loaded", "damaged_header refused", "dict refused", "dict loaded"} <= came

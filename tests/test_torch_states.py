@@ -497,6 +497,14 @@ def test_tensors_that_are_not_exact_in_the_slots_are_refused(there: Any, here: A
         optim.load_state_dict(update, given, ["a"])
 
 
+def test_rows_and_columns_of_unlike_dimensions_are_refused() -> None:
+    update = up.get_updater(optim.Adafactor(0.1, eps=(1e-3, 1e-3)), backend="numpy")
+    group = {"lr": 0.1, "eps": (1e-3, 1e-3), "beta2_decay": -0.8, "d": 1.0, "weight_decay": 0.0, "params": [0]}
+    kept = {"step": np.array(1.0), "row_var": np.ones((2, 1)), "col_var": np.ones(3)}
+    with pytest.raises(ValueError, match=r"weight 'a': slot 'column': float64\[3\] in the file, float64\[1\] here"):
+        optim.load_state_dict(update, {"state": {0: kept}, "param_groups": [group]}, ["a"])
+
+
 def test_a_new_weight_of_integers_is_refused() -> None:
     given = some(state={0: {"momentum_buffer": np.ones(2, int)}})
     with pytest.raises(ValueError, match="weight 'a': dtype must be one of float16, .*, got 'int64'"):

@@ -17,7 +17,7 @@ from updaters.checkpoint import files, replacing
 from updaters.checkpoint.background import Background
 from updaters.checkpoint.contents import Contents, Kept, clock_of, read_text
 from updaters.checkpoint.described import described, moving, remembered
-from updaters.checkpoint.restoring import LoadReport, Restored, restore
+from updaters.checkpoint.restoring import LoadReport, restore
 from updaters.checks import POSITIVE, listed, number
 from updaters.loss_scale import LossScale
 from updaters.optimizers.base import Optimizer, check_optimizer
@@ -299,7 +299,7 @@ class Updater:
                 contents = Contents.from_data(data, arrays)
             except (ValueError, RecursionError) as error:
                 raise ValueError(f"{path}: {error!s:.500}") from None
-            return self._take(self._restored(contents, given, strict, os.fspath(path)))
+            return self._take(contents, given, strict, os.fspath(path))
 
     def state_dict(self) -> dict[str, Any]:
         """All that `save` writes as a dictionary of data and NumPy arrays, copies in the host's memory, for files of your own."""
@@ -317,7 +317,7 @@ class Updater:
             contents = Contents.from_dict(state_dict)
         except RecursionError:
             raise ValueError("the state dict is nested too deep") from None
-        return self._take(self._restored(contents, None, strict, None))
+        return self._take(contents, None, strict, None)
 
     def _contents(self, weights: Mapping[Index, Array] | None, extra: Any) -> Contents:
         return Contents(
@@ -332,10 +332,8 @@ class Updater:
             extra,
         )
 
-    def _restored(self, contents: Contents, weights: Mapping[Index, Array] | None, strict: bool, source: str | None) -> Restored:
-        return restore(contents, self._weights, self._state, self._scaling, weights, _flag(strict, "strict"), source)
-
-    def _take(self, restored: Restored) -> LoadReport:
+    def _take(self, contents: Contents, weights: Mapping[Index, Array] | None, strict: bool, source: str | None) -> LoadReport:
+        restored = restore(contents, self._weights, self._state, self._scaling, weights, _flag(strict, "strict"), source)
         restored.write(self._weights, self._state)
         self._calls, self._scaling = restored.calls, restored.loss_scale
         self._begin()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import attrs
@@ -254,15 +255,14 @@ class Contents:
         check_format(values)
         arrays: dict[str, Source] = {}
         records = []
-        for name, one in get_mapping(values, "kept", "").items():
-            index = check_index(name)
-            records.append({**get_mapping({"kept": one}, "kept", f"weight {index!r}"), "index": listed(index)})
-            for name, array in get_mapping({"slots": records[-1].pop("slots", None)}, "slots", f"weight {index!r}").items():
+        for given, one in get_mapping(values, "kept", "").items():
+            index = check_index(given)
+            where = f"weight {index!r}"
+            for name, array in get_mapping(one, "slots", where).items():
                 if library(array) is None or isinstance(array, (np.ma.MaskedArray, np.matrix)):
-                    raise TypeError(
-                        f"slot {name!r} of weight {index!r} must be a NumPy or CuPy array, got {type(array).__name__}"
-                    )
+                    raise TypeError(f"slot {name!r} of {where} must be a NumPy or CuPy array, got {type(array).__name__}")
                 arrays[slot_name(index, name)] = InMemory(array)
+            records.append({**one, "index": listed(index)})
         return cls.from_data({**values, "kept": records}, arrays)
 
     @classmethod
@@ -275,23 +275,22 @@ class Contents:
         check_format(data)
         unused = dict(arrays)
 
-        def take(name: str) -> Source:
-            if name not in unused:
-                raise ValueError(f"array {name!r} is missing")
-            return unused.pop(name)
+        def take(prefix: str, name: str) -> Source:
+            if prefix + name not in unused:
+                raise ValueError(f"array {prefix + name!r} is missing")
+            return unused.pop(prefix + name)
 
         kept: dict[Index, Kept] = {}
         for place, one in enumerate(get_list(data, "kept", "")):
             index = _index(one, f"kept[{place}]", kept)
-            prefix = slot_name(index, "")
-            kept[index] = Kept.from_data(one, f"weight {index!r}", lambda name, prefix=prefix: take(f"{prefix}{name}"))  # type: ignore[misc]
+            kept[index] = Kept.from_data(one, f"weight {index!r}", partial(take, slot_name(index, "")))
         weights: dict[Index, Any] | None = None
         if get_field(data, "weights", "") is not None:
             weights = {}
             for place, one in enumerate(get_list(data, "weights", "")):
                 index = _index(one, f"weights[{place}]", weights)
                 dtype = get_text(one, "dtype", f"weights[{place}]")
-                weights[index] = dtype, (source := take(weight_name(index)))
+                weights[index] = dtype, (source := take("", weight_name(index)))
                 _check_array(source, dtype.removeprefix(">"), f"weight {index!r}")
         if unused:
             raise ValueError(f"array {next(iter(unused))!r} is not named where it should be")

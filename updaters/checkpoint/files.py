@@ -215,13 +215,12 @@ def _header_of(file: BinaryIO, path: Path) -> str:
     size, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
     if size < 8 or not 0 < length <= min(size - 8, LONGEST):
         raise ValueError(f"{path} is damaged, or no safetensors file: a header of {length} bytes in {size}")
-    begin = file.read(1)
+    if file.read(1) != b"{":
+        raise ValueError(f"{path} is damaged, or no safetensors file: no header of JSON")
     try:
-        if begin == b"{":
-            return (begin + file.read(length - 1)).decode("ascii")  # others would take four bytes for each
+        return "{" + file.read(length - 1).decode("ascii")  # others would take four bytes for each
     except UnicodeDecodeError:
         raise ValueError(f"{path}: no updater has saved this file") from None
-    raise ValueError(f"{path} is damaged, or no safetensors file: no header of JSON")
 
 
 def _read_header(header: str, path: Path) -> tuple[str, int]:

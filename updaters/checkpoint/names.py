@@ -66,6 +66,7 @@ def _as_list(index: Index, depth: int) -> Any:
 
 
 def as_index(data: Any, where: str, depth: int = 0) -> Index:
+    """An index from what `listed` gave; `where` is what the error calls its place."""
     if isinstance(data, list) and depth < DEEPEST:
         return tuple(as_index(part, where, depth + 1) for part in data)
     if isinstance(data, bool) or not isinstance(data, (str, int)):

@@ -18,12 +18,13 @@ from updaters.checkpoint.contents import Contents, Kept, Source, clock_from, clo
 from updaters.checkpoint.described import Difference, described, differences, moving, remembered, unchecked
 from updaters.checkpoint.files import dtype_name, dtype_named
 from updaters.checks import POSITIVE, number
-from updaters.policy import Frozen
+from updaters.policy import Frozen, Policy
 from updaters.state import OptimizationState
 from updaters.weight_state import Index, WeightState
 from updaters.weights import Weights
 
 SHOWN = 10
+"""How many of the things that do not fit an error names."""
 
 
 @attrs.frozen(repr=False)
@@ -180,16 +181,8 @@ def restore(
         clock.batch_size = state.batch_size
 
     name = source or "the state dict"
-    wanted = {} if policy.loss_scale is None else policy.loss_scale.initial()
-    kept_scale = dict(contents.loss_scale)
-    if kept_scale.keys() != wanted.keys():
-        found.append(Difference("loss_scale", f"{', '.join(kept_scale) or 'nothing'}", f"{', '.join(wanted) or 'nothing'}"))
-        kept_scale = dict(loss_scale)
-    elif kept_scale:
-        number(kept_scale["scale"], f"{name}: the loss scale", POSITIVE)
-        if not policy.moves:  # it is what its field says
-            kept_scale = wanted
-
+    kept_scale, unlike_scale = _scale(contents.loss_scale, loss_scale, policy, name)
+    found += unlike_scale
     chosen, unlike_slots = _chosen(contents, weights)
     found += unlike_slots
     lacking = [index for index in weights.known if index not in contents.kept]
@@ -201,28 +194,18 @@ def restore(
         chosen = {index: (kept, [name for name in names if name != "accumulated"]) for index, (kept, names) in chosen.items()}
 
     theirs = {} if contents.weights is None else contents.weights
-    given = {} if arrays is None else arrays
-    fills: list[tuple[Array, Array]] = []
-    filled: list[Index] = []
-    for index, array in given.items():
-        unlike_weight = _unlike_weight(index, array, theirs.get(index))
-        if unlike_weight is None:
-            fills.append((array, _array(*theirs[index])))
-            filled.append(index)
-        else:
-            found.append(unlike_weight)
-    if arrays is not None:
-        found += [Difference(f"weight {index!r}", "a weight", "none given") for index in theirs if index not in given]
+    filled, unlike_weights = ({}, []) if arrays is None else _filled(theirs, arrays)
+    found += unlike_weights
 
     found = list(dict.fromkeys(found))  # a weight and its slots may differ by the same
     if strict and found:
-        raise ValueError(f"{name} is not of this updater: {_listed(found)}. strict=False takes what fits")
+        raise unfit(name, found)
     if theirs and arrays is None:
         if strict:  # or it would go on with slots of other weights than these
             raise ValueError(f"{name} has weights too: load(..., weights=weights) takes them, and strict=False leaves them")
         found.append(f"{len(theirs)} weights, which were not asked for; load(..., weights=weights) takes them")
 
-    new, taken = [], []
+    new, taken, fills = [], [], [*filled.values()]
     for index, (kept, names) in chosen.items():
         slots = {name: _array(kept.dtypes[name], kept.slots[name]) for name in names}
         one = Taken(kept, slots, kept.gathered if "accumulated" in slots else 0)
@@ -242,9 +225,23 @@ def restore(
     return Restored(new, fills, taken, clock, kept_scale, contents.calls if gathers else 0, contents.met, report)
 
 
-def _listed(found: list[Difference | str]) -> str:
+def unfit(name: str, found: Sequence[Difference | str]) -> ValueError:
+    """The error about a file or a dictionary of which something does not fit."""
     more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return "; ".join(f"{one!s:.500}" for one in found[:SHOWN]) + more
+    shown = "; ".join(f"{one!s:.500}" for one in found[:SHOWN])
+    return ValueError(f"{name} is not of this updater: {shown}{more}. strict=False takes what fits")
+
+
+def _scale(
+    there: Mapping[str, float], here: Mapping[str, float], policy: Policy, name: str
+) -> tuple[dict[str, float], list[Difference | str]]:
+    """What the loss scale is to keep, and what does not fit."""
+    wanted = {} if policy.loss_scale is None else policy.loss_scale.initial()
+    if there.keys() != wanted.keys():
+        return dict(here), [Difference("loss_scale", ", ".join(there) or "nothing", ", ".join(wanted) or "nothing")]
+    if there:
+        number(there["scale"], f"{name}: the loss scale", POSITIVE)
+    return dict(there if policy.moves else wanted), []  # one that does not move is what its field says
 
 
 def _chosen(contents: Contents, weights: Weights) -> tuple[dict[Index, tuple[Kept, list[str]]], list[Difference | str]]:
@@ -293,12 +290,11 @@ def _fitting(index: Index, kept: Kept, weights: Weights) -> tuple[list[str] | No
         rule = weights.rule_for(index, kept.shape, dtype)
     except (TypeError, ValueError) as error:
         return None, (), [f"{where}: {error}"]
-    kept_by_frozen = [name for name in kept.slots if name != "accumulated" or not kept.gathered]  # or it would wait for ever
-    if isinstance(rule, Frozen) and known is None:
-        return kept_by_frozen, kept.scalars, []
     if isinstance(rule, Frozen):
-        assert known is not None
-        expected = {name: (array.shape, array.dtype) for name, array in known.arrays.items() if name in kept_by_frozen}
+        names = [name for name in kept.slots if name != "accumulated" or not kept.gathered]  # or it would wait for ever
+        if known is None:
+            return names, kept.scalars, []
+        expected = {name: (array.shape, array.dtype) for name, array in known.arrays.items() if name in names}
         scalars, own = {*known.scalars}, {*expected}
     else:
         expected = weights.expected(rule, kept.shape, dtype)
@@ -324,6 +320,20 @@ def _shape(kept: Kept, name: str) -> tuple[int, ...]:
 
 def _shown(shape: tuple[int, ...], dtype: str) -> str:
     return f"{dtype}{list(shape)}"
+
+
+def _filled(
+    there: Mapping[Index, tuple[str, Source]], here: Mapping[Index, Array]
+) -> tuple[dict[Index, tuple[Array, Array]], list[Difference | str]]:
+    """The weights that are written over, with what they are to hold, and what does not fit."""
+    filled, found = {}, list[Difference | str]()
+    for index, array in here.items():
+        unlike = _unlike_weight(index, array, there.get(index))
+        if unlike is None:
+            filled[index] = array, _array(*there[index])
+        else:
+            found.append(unlike)
+    return filled, [*found, *(Difference(f"weight {index!r}", "a weight", "none given") for index in there if index not in here)]
 
 
 def _unlike_weight(index: Index, array: Array, there: tuple[str, Source] | None) -> Difference | None:
@@ -354,7 +364,7 @@ def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool, name:
         if place not in there or place not in here
     ]
     if strict and found:
-        raise ValueError(f"{name} is not of this updater: {_listed(found)}. strict=False takes what fits")
+        raise unfit(name, found)
     before = {place: copy.deepcopy(remembered(one, place)) for place, one in here.items() if place in there}
     for place in before:
         try:

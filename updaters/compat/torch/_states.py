@@ -15,7 +15,7 @@ from updaters import optimizers as rules
 from updaters.arrays import Array, as_reals, compute_dtype, slot_dtype
 from updaters.checkpoint.contents import Kept
 from updaters.checkpoint.files import dtype_named
-from updaters.checkpoint.restoring import SHOWN, LoadReport
+from updaters.checkpoint.restoring import LoadReport, unfit
 from updaters.checks import listed
 from updaters.compat._groups import ParameterGroups, check_updater, merged
 from updaters.optimizers.base import Optimizer
@@ -352,8 +352,7 @@ def from_torch(update: Updater, state_dict: Any, params: Any, strict: bool, grou
     everyone = {number for of_group in numbers for number in of_group}
     left += [f"state[{number!r}] is of no parameter" for number in state if number not in everyone]
     if strict and left:
-        more = f"; and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
-        raise ValueError(f"the state dict is not of this updater: {'; '.join(left[:SHOWN])}{more}. strict=False takes what fits")
+        raise unfit("the state dict", left)
     report = update.load_state_dict({**weights.contents, "kept": kept}, strict=strict)
     slots = tuple(index for index in report.slots if index in taken)
     waiting = tuple(index for index in report.waiting if index in taken)
@@ -452,10 +451,11 @@ def _kept(
     """
     known: Any = weights.known.get(index)
     names, numbers = SLOTS[found.name], numbers_of(found.name)
-    keeps_nothing = found.name == "SGD" and not found.optimizer.slots
-    if keeps_nothing or _is_new(entries, where):
-        left += [f"{where} has {name!r}, and weight {index!r} keeps no such thing here" for name in entries if keeps_nothing]
-        return known if keeps_nothing else None
+    if found.name == "SGD" and not found.optimizer.slots:
+        left += _superfluous(entries, (), index, where)
+        return None if known is None else dict(known)
+    if _is_new(entries, where):
+        return None
     shape, dtype = _shape_and_dtype(entries)
     if shape is None:
         raise ValueError(f"{where} has no tensor for weight {index!r}, as those of {found.name} have")
@@ -470,10 +470,7 @@ def _kept(
         raise ValueError(
             f"{where} has no {listed(lacking)}, which weight {index!r} needs for {type(special).__name__}; it has {has}"
         )
-    left += [
-        f"{where} has {name!r}, and weight {index!r} keeps no such thing here"
-        for name in entries if name not in (*wanted, *numbers)
-    ]  # fmt: skip
+    left += _superfluous(entries, (*wanted, *numbers), index, where)
 
     lr = float(_plain(group["lr"]))
     of_weights = dtype_named(dtype)
@@ -501,12 +498,15 @@ def _kept(
             slots[name], gathered = array, known["gathered"]
     if weights.update.policy.accumulate > 1 and known is None:
         slots["accumulated"] = np.zeros(shape, slot_dtype(of_weights))
-    scalars = {
-        name: _scalar(name, special, count, entries, group, where, known, index) for name in special.scalars
-    }  # fmt: skip
+    scalars = {name: _scalar(name, special, count, entries, group, where, known, index) for name in special.scalars}
     dtypes = {name: array.dtype.name for name, array in slots.items()}
     one = Kept(shape, dtype, "cpu", count, gathered, scalars, dtypes, "C", slots)
     return {**one.to_data(), "slots": slots}
+
+
+def _superfluous(entries: Mapping[str, Any], names: Sequence[str], index: Index, where: str) -> list[str]:
+    """What is kept besides, which has no place here."""
+    return [f"{where} has {name!r}, and weight {index!r} keeps no such thing here" for name in entries if name not in names]
 
 
 def _scalar(
