@@ -621,6 +621,39 @@ def test_a_process_that_is_forked_off_in_the_midst_of_a_save_keeps_nothing_locke
 
 @needs_fork
 @ignore_fork_warning
+def test_a_process_that_is_forked_off_while_a_file_is_opened_keeps_nothing_locked(path, monkeypatch):
+    open_file, begun, goes_on = os.open, threading.Event(), threading.Event()
+
+    def open_slowly(*args):
+        file = open_file(*args)
+        begun.set()
+        assert goes_on.wait(PATIENCE)
+        return file
+
+    monkeypatch.setattr(os, "open", open_slowly)
+    other = threading.Thread(target=write, args=(path, 1))
+    other.start()
+    assert begun.wait(PATIENCE)
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        ours.close()
+        theirs.recv(1)  # until the other process is done
+        os._exit(0)
+    try:
+        goes_on.set()
+        other.join()
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        ours.close()
+        theirs.close()
+        os.waitpid(child, 0)
+    assert kept(path) == {path.name: 1}
+
+
+@needs_fork
+@ignore_fork_warning
 def test_processes_that_save_to_one_path_at_once_never_mix(path):
     write(path, 0, keep=3)
     children = []
