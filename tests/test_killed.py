@@ -465,6 +465,20 @@ def test_an_error_in_the_background_is_said_to_one_of_two_who_wait(path):
     saving.finish()
 
 
+def test_a_wait_for_the_background_that_is_interrupted_is_taken_up_again(path, monkeypatch):
+    def interrupted(thread, timeout=None):
+        raise KeyboardInterrupt
+
+    update, _, _ = failed_save(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            update.finish_saving()
+    with pytest.raises(FileNotFoundError, match=AS_IT_WAS):
+        update.finish_saving()
+    update.finish_saving()
+
+
 def test_an_error_in_the_background_is_printed_once_its_updater_is_gone(path, capsys):
     update, _, _ = failed_save(path)
     assert capsys.readouterr().err == ""
