@@ -494,6 +494,20 @@ def test_an_error_in_the_background_is_said_to_one_of_two_who_wait(path):
     saving.finish()
 
 
+def test_a_wait_for_the_background_that_is_interrupted_is_taken_up_again(path, monkeypatch):
+    def interrupted(thread, timeout=None):
+        raise KeyboardInterrupt
+
+    update, _, _ = failed_save(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            update.finish_saving()
+    with pytest.raises(FileNotFoundError, match=AS_IT_WAS):
+        update.finish_saving()
+    update.finish_saving()
+
+
 def test_an_error_in_the_background_is_printed_once_its_updater_is_gone(path, capsys):
     update, _, _ = failed_save(path)
     assert capsys.readouterr().err == ""
@@ -651,6 +665,39 @@ def test_a_process_that_is_forked_off_in_the_midst_of_a_save_keeps_nothing_locke
         theirs.close()
         for child in children:
             os.waitpid(child, 0)
+    assert kept(path) == {path.name: 1}
+
+
+@needs_fork
+@ignore_fork_warning
+def test_a_process_that_is_forked_off_while_a_file_is_opened_keeps_nothing_locked(path, monkeypatch):
+    open_file, begun, goes_on = os.open, threading.Event(), threading.Event()
+
+    def open_slowly(*args):
+        file = open_file(*args)
+        begun.set()
+        assert goes_on.wait(PATIENCE)
+        return file
+
+    monkeypatch.setattr(os, "open", open_slowly)
+    other = threading.Thread(target=write, args=(path, 1))
+    other.start()
+    assert begun.wait(PATIENCE)
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        ours.close()
+        theirs.recv(1)  # until the other process is done
+        os._exit(0)
+    try:
+        goes_on.set()
+        other.join()
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        ours.close()
+        theirs.close()
+        os.waitpid(child, 0)
     assert kept(path) == {path.name: 1}
 
 

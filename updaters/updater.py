@@ -259,8 +259,11 @@ class Updater:
         Raises:
             OSError: it could not be written; what was there is as it was.
         """
-        saving, self._saving = self._saving, None
+        saving = self._saving  # there still where the wait for it is interrupted
         if saving is not None:
+            saving.wait()
+            if self._saving is saving:  # and not one that another thread has begun since
+                self._saving = None
             saving.finish()
 
     def load(

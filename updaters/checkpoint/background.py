@@ -32,13 +32,17 @@ class Background:
         """Whether it is written, or cannot be."""
         return not self._thread.is_alive()
 
+    def wait(self) -> None:
+        """Wait until it is written, or cannot be."""
+        self._thread.join()
+
     def finish(self) -> None:
         """Wait until it is written.
 
         Raises:
             OSError: it could not be; this is said once.
         """
-        self._thread.join()
+        self.wait()
         self._asked.detach()
         error = _taken(self._failed)
         if error is not None:

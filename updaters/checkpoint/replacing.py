@@ -103,6 +103,7 @@ def _partial(path: Path) -> Iterator[tuple[Path, BufferedWriter]]:
             with suppress(OSError):  # there is none before, or the drive has no permissions
                 os.fchmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode) | stat.S_IRUSR | stat.S_IWUSR)
         yield partial, file
+        _unlock(file)
         file.close()
     except BaseException:
         if file is not None:
@@ -137,8 +138,16 @@ def _locked(partial: Path) -> BufferedWriter | None:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), os.stat(partial)):  # or another has put it in its place meanwhile
                 return file
+        _unlock(file)
         file.close()
         _writing.pop((partial, get_ident()), None)
+
+
+def _unlock(file: BufferedWriter) -> None:
+    """Give a lock back, which closing does not where a process was forked off before it could know of the file."""
+    if sys.platform != "win32":
+        with suppress(OSError, ValueError):
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _discard(partial: Path, file: BufferedWriter) -> None:
@@ -148,6 +157,7 @@ def _discard(partial: Path, file: BufferedWriter) -> None:
         # Or it is in its place already, and another process writes the next one.
         if sys.platform == "win32" or os.path.samestat(os.fstat(file.fileno()), os.stat(partial)):
             os.unlink(partial)
+    _unlock(file)
     with suppress(OSError):  # a disk that is full is still so
         file.close()
 
