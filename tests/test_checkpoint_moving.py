@@ -236,6 +236,27 @@ def test_one_that_refuses_leaves_all_as_they_were(tmp_path: Path) -> None:
     step(again, others, 2)
 
 
+@attrs.define
+class Interrupted(WithFields):
+    """One during whose loading somebody presses the keys for it."""
+
+    def load_state_dict(self, numbers: Mapping[str, Any]) -> None:
+        first, self.rate = self.rate != numbers["rate"], numbers["rate"]
+        if first:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_an_interruption_leaves_all_that_moves_as_it_was(strict: bool) -> None:
+    saved, plain, interrupted = Plain(), Plain(), Interrupted()
+    saved.rate, plain.rate, interrupted.rate = 0.2, 0.3, 0.35
+    update = get_updater(up.SGD(saved, momentum=Interrupted()))
+    again = get_updater(up.SGD(plain, momentum=interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        again.load_state_dict(update.state_dict(), strict=strict)
+    assert (plain.rate, interrupted.rate) == (0.3, 0.35)
+
+
 # Clocks
 
 

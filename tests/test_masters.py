@@ -196,6 +196,14 @@ def test_masters_are_kept_with_everything_else(dtype: str) -> None:
     assert update.evaluation_weight(0, weight).tobytes() == better.tobytes()
 
 
+@halves
+def test_a_weight_of_no_dimension_is_evaluated_as_an_array(dtype: str) -> None:
+    weight, update = run(up.SGD(0.1), np.asarray(1.0).astype(dtype_of(dtype)), [np.asarray(0.5)], master_weights=True)
+    better = update.evaluation_weight(0, weight)
+    assert type(better) is np.ndarray
+    assert (better.dtype, better.shape, better.tobytes()) == (weight.dtype, (), weight.tobytes())
+
+
 # Averages.
 
 

@@ -286,14 +286,13 @@ class Weights:
             known.check(weight)
             if known.waiting and not isinstance(rule := self.rule_for(index, known.shape, known.dtype), Frozen):
                 self.arrived(known, weight, rule)
-            better = self._better(known, weight)
+            better, policy = self._better(known, weight), self.choice.policy
+            if weight.dtype.name in LARGEST and (policy.master_weights or policy.stochastic_rounding is not None):
+                better = np.minimum(np.maximum(better, -LARGEST[weight.dtype.name]), LARGEST[weight.dtype.name])
             if isinstance(weight, np.ndarray):
                 better = np.asarray(better)
             if weight.dtype.kind == "c":
                 better = better.astype(better.dtype, order="C").view(slot_dtype(weight.dtype))[..., 0]
-            policy = self.choice.policy
-            if weight.dtype.name in LARGEST and (policy.master_weights or policy.stochastic_rounding is not None):
-                better = np.minimum(np.maximum(better, -LARGEST[weight.dtype.name]), LARGEST[weight.dtype.name])
             return better.astype(weight.dtype)
 
     def _better(self, known: WeightState, weight: Array) -> Array:

@@ -143,16 +143,25 @@ class Restored:
             setattr(state, name, value)
 
 
+def _ready(array: Array, values: Array) -> tuple[Array, Array]:
+    """Values as they are written over an array without any more memory."""
+    if isinstance(array, np.ndarray):
+        return array, values
+    if array.flags.c_contiguous or array.flags.f_contiguous:
+        return array, np.asarray(values, dtype=array.dtype, order="C" if array.flags.c_contiguous else "F")
+    return array, load("cupy").from_host(values, device(array))
+
+
 def _fill_each(fills: Sequence[tuple[Array, Array]]) -> None:
     for array, values in fills:
         if isinstance(array, np.ndarray):
             array[...] = values
             continue
         with array.device:
-            if array.flags.c_contiguous or array.flags.f_contiguous:  # straight into its memory, with none besides
-                array.set(np.asarray(values, dtype=array.dtype, order="C" if array.flags.c_contiguous else "F"))
+            if isinstance(values, np.ndarray):
+                array.set(values)
             else:
-                array[...] = load("cupy").from_host(values, device(array))
+                array[...] = values
 
 
 def restore(
@@ -215,6 +224,7 @@ def restore(
             new.append(known)
         taken.append((known, one))
         fills += [(known._arrays[name], values) for name, values in slots.items()]
+    fills = [_ready(*fill) for fill in fills]
     found += _move(contents.moving, moves, strict, name)  # after which nothing can fail
 
     left = [*map(str, found), *(f"weight {index!r}: nothing of it" for index in contents.kept if index not in chosen)]
@@ -369,10 +379,13 @@ def _move(there: Mapping[str, Any], here: Mapping[str, Any], strict: bool, name:
     for place in before:
         try:
             here[place].load_state_dict(there[place])
-        except Exception as error:
-            for moved in before if strict else [place]:
+        except BaseException as error:
+            refused = isinstance(error, Exception)
+            for moved in before if strict or not refused else [place]:
                 with suppress(Exception):
                     here[moved].load_state_dict(before[moved])
+            if not refused:  # an interruption
+                raise
             if strict:
                 raise ValueError(f"{name}: {place}: {error!s:.500}") from error
             found.append(f"{place}: {error}")
