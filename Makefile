@@ -22,6 +22,7 @@ bench: $(VENV)/dev.done  ## speed and memory against peers; PyTorch too where it
 	$(RUN) benchmarks/rules.py
 	$(RUN) benchmarks/schedules.py
 	$(RUN) benchmarks/policy.py
+	$(RUN) benchmarks/checkpoint.py
 
 gpu: $(VENV)/dev.done  ## the tests that need an NVIDIA GPU and CuPy
 	$(RUN) -m pytest -m gpu
