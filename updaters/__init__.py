@@ -3,6 +3,7 @@
 from updaters import learning_rate, loss_scale, momentum, transforms
 from updaters.checkpoint.restoring import LoadReport
 from updaters.config import from_config, register, to_config
+from updaters.get import get_updater
 from updaters.gradient import normalized_gradient
 from updaters.optimizers import (
     ASGD,
@@ -41,7 +42,7 @@ from updaters.protocols import (
 )
 from updaters.report import Report
 from updaters.state import OptimizationState
-from updaters.updater import Updater, get_updater
+from updaters.updater import Updater
 from updaters.version import __version__ as __version__
 
 __all__ = [

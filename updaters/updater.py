@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -19,11 +19,12 @@ from updaters.checkpoint.contents import Contents, Kept, clock_of, read_text
 from updaters.checkpoint.described import described, moving, remembered
 from updaters.checkpoint.restoring import LoadReport, restore
 from updaters.checks import POSITIVE, listed, number
+from updaters.given import as_pairs, as_triples
 from updaters.loss_scale import LossScale
 from updaters.optimizers.base import Optimizer, check_optimizer
 from updaters.order import Call
 from updaters.overrides import Choice, as_mapping
-from updaters.policy import FROZEN, Average, Policy
+from updaters.policy import FROZEN, Policy
 from updaters.report import Happened, Report, rows_of
 from updaters.state import OptimizationState
 from updaters.transaction import Entry, factors, largest, measured, numbers_of
@@ -124,7 +125,7 @@ class Updater:
         advances = self._owns_clock and not self._state.is_driven
         now = attrs.evolve(self._state, iteration=self._state.iteration + 1) if advances else self._state
         now = _free(now)
-        triples = list(_triples(grads, weights))
+        triples = list(as_triples(grads, weights))
         if self._plain:
             entries = self._weights.entries(triples, now)
             self._happened = Happened()
@@ -164,7 +165,7 @@ class Updater:
         if self._saving is not None:
             self._look_at_saving()
         now = _free(self._state)
-        triples = [(index, self._weights.nothing(index, weight), weight) for index, weight in _pairs(weights)]
+        triples = [(index, self._weights.nothing(index, weight), weight) for index, weight in as_pairs(weights)]
         entries = self._weights.entries(triples, now)
         waiting = self._calls or next((known.gathered for known, _, _ in entries), 0)
         if any(known.gathered != waiting for known, _, _ in entries) and not self._calls:
@@ -345,7 +346,7 @@ class Updater:
     def _given(self, weights: Mapping[Any, Array] | Sequence[Array], *, written: bool) -> dict[Index, Array]:
         """Weights by index, each of which an update would take."""
         given = {}
-        for name, weight in _pairs(weights):
+        for name, weight in as_pairs(weights):
             index = check_index(name)
             given[index] = check_weight(weight, index, written=written)
             if index in self._weights.known:
@@ -582,109 +583,12 @@ class Updater:
         return f"Updater({self.optimizer!r}, {self._state!r}, backend={self.backend!r}; {kept})"
 
 
-def get_updater(
-    optimizer: Optimizer,
-    state: OptimizationState | None = None,
-    *,
-    overrides: Mapping[Any, Any] | None = None,
-    clip: Any = None,
-    nonfinite: Literal["ignore", "raise", "skip"] | None = None,
-    accumulate: int | None = None,
-    loss_scale: LossScale | float | None = None,
-    master_weights: bool | None = None,
-    stochastic_rounding: int | None = None,
-    average: Average | None = None,
-    report: bool = False,
-    backend: str = "auto",
-) -> Updater:
-    """The updater of an optimizer: `update(index, grad, weight)` and `update.step(grads, weights)`.
-
-    All that is left out is off, or as the optimizer's own `policy` has it; `overrides` come before those that it has.
-
-    Args:
-        optimizer: the rule and its hyperparameters.
-        state: the clock that schedules read, advanced by the caller. Without one the updater has its own, of batch
-            size 1, whose iteration each `step` advances (unless a loop over its `batches` does). Threads that
-            step at once need a clock of the caller's.
-        overrides: what is different for some weights, by pattern: a glob over indices (the parts of a tuple are joined by dots),
-            a compiled regular expression, which is searched for, or an index itself. The first that matches counts. It gives
-            hyperparameters by name, with `lr_scale`, by which the learning rate is multiplied, and a `clip` of their own, or
-            `clip_with`, a pattern further up whose clip, and norm of all gradients, they share; or another optimizer; or
-            `FROZEN`.
-        clip: one of `updaters.transforms`, or several, for gradients before their decay.
-        nonfinite: where a gradient is infinite or NaN, `"ignore"` that; `"raise"` an error, at each call; or `"skip"` the update
-            of all weights, and with it all calls that it was accumulated over.
-        accumulate: so many calls make one update, from the mean of their gradients.
-        loss_scale: by what the loss was multiplied, a number or one of `updaters.loss_scale`; gradients are divided by it.
-        master_weights: keep float32 copies of float16 and bfloat16 weights, and update these.
-        stochastic_rounding: a seed, by which updates of float16 and bfloat16 weights are rounded at random, without a bias.
-        average: an average of the weights, for `evaluation_weight`.
-        report: take the norms that `update.report()` shows.
-        backend: `"numpy"`, `"numba"` or `"cupy"`; `"auto"` goes by the array, with numba where it is installed.
-
-    Raises:
-        TypeError, ValueError: an argument is something else than it may be; or two of them contradict each other.
-        ModuleNotFoundError: the backend's library is not installed.
-
-    Example:
-        >>> weights = {"w": np.array([[1.0, 2.0]]), "b": np.array([0.5])}
-        >>> update = up.get_updater(up.SGD(0.1), overrides={"b": {"lr_scale": 10}})
-        >>> update.step({"w": np.array([[1.0, -1.0]]), "b": np.array([0.1])}, weights)
-        >>> weights["w"], weights["b"]
-        (array([[0.9, 2.1]]), array([0.4]))
-    """
-    check_optimizer(optimizer)
-    given = {
-        "overrides": overrides, "clip": clip, "nonfinite": nonfinite, "accumulate": accumulate, "loss_scale": loss_scale,
-        "master_weights": master_weights, "stochastic_rounding": stochastic_rounding, "average": average,
-    }  # fmt: skip
-    said = {name: value for name, value in given.items() if value is not None}
-    if overrides is not None and optimizer.policy is not None and isinstance(overrides, Mapping):
-        others = as_mapping(optimizer.policy.overrides)
-        said["overrides"] = {**overrides, **{pattern: others[pattern] for pattern in others if pattern not in overrides}}
-    if said:
-        optimizer = attrs.evolve(optimizer, policy=attrs.evolve(optimizer.policy or Policy(), **said))
-    return Updater(optimizer, state, backend=backend, report=report)
-
-
 def _free(state: OptimizationState) -> OptimizationState:
     """The clock as an update is to read it: an iteration in which something is applied is not held."""
     if state.last_held and state.last_held == state.iteration:
         state = attrs.evolve(state)
         state.release()
     return state
-
-
-def _triples(grads: Any, weights: Any) -> Iterator[tuple[Any, Array | None, Array]]:
-    """Index, gradient and weight of each weight."""
-    if isinstance(grads, Mapping) and isinstance(weights, Mapping):
-        if grads.keys() != weights.keys():
-            lone = [
-                f"{what} only: {listed(keys)}"
-                for what, keys in (("grads", grads.keys() - weights.keys()), ("weights", weights.keys() - grads.keys()))
-                if keys
-            ]
-            raise ValueError(f"step takes the same indices in grads and weights; in {'; in '.join(lone)}")
-        return ((index, grads[index], weight) for index, weight in weights.items())
-    if all(_is_sequence(side) for side in (grads, weights)):
-        if len(grads) != len(weights):
-            raise ValueError(f"step takes as many grads as weights, got {len(grads)} and {len(weights)}")
-        return zip(range(len(weights)), grads, weights, strict=True)
-    kinds = f"{type(grads).__name__} and {type(weights).__name__}"
-    raise TypeError(f"step takes grads and weights as two mappings or two sequences, got {kinds}")
-
-
-def _pairs(weights: Any) -> Iterable[tuple[Any, Array]]:
-    """Index and weight of each weight."""
-    if isinstance(weights, Mapping):
-        return weights.items()
-    if _is_sequence(weights):
-        return enumerate(weights)
-    raise TypeError(f"weights must be a mapping or a sequence, got {type(weights).__name__}")
-
-
-def _is_sequence(side: object) -> bool:
-    return isinstance(side, Sequence) and not isinstance(side, (str, bytes))
 
 
 def _checked(scale: LossScale, kept: Mapping[str, float]) -> Mapping[str, float]:

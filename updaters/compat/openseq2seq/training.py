@@ -17,6 +17,7 @@ from updaters.checks import NONNEGATIVE, POSITIVE, listed, number, whole
 from updaters.compat._arguments import build
 from updaters.compat.openseq2seq import rules
 from updaters.compat.openseq2seq.loss_scaling import AutomaticLossScaler
+from updaters.get import get_updater
 from updaters.learning_rate import per_step
 from updaters.optimizers.base import Optimizer, check_optimizer
 from updaters.policy import Policy
@@ -24,7 +25,7 @@ from updaters.protocols import LearningRateScheduler, get_learning_rate
 from updaters.report import Report
 from updaters.schedules.base import Schedule
 from updaters.state import OptimizationState
-from updaters.updater import Updater, get_updater
+from updaters.updater import Updater
 
 __all__ = ["MixedPrecisionOptimizerWrapper", "get_regularization_loss", "optimize_loss", "summaries_of"]
 
