@@ -66,6 +66,17 @@ def test_the_safetensors_library_reads_what_is_written(tmp_path):
             assert found[name].tobytes() == native(array).tobytes()
 
 
+@pytest.mark.parametrize("shape", [(1000, 4000), (1, 1000, 4000), (2, 2_000_000)])
+def test_arrays_that_are_not_in_c_order_are_written_with_little_memory(tmp_path, shape):
+    array = np.arange(4_000_000.0).reshape(shape, order="F")
+    tracemalloc.start()
+    files.write(tmp_path / "run", {"a": array}, "")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < array.nbytes // 3
+    assert (tmp_path / "run").read_bytes().endswith(array.tobytes("C"))
+
+
 def test_a_file_is_laid_out_as_the_format_says(tmp_path):
     """https://huggingface.co/docs/safetensors: eight bytes of length, a header that begins with `{`, then data without holes."""
     _, weights = of_all_kinds(tmp_path / "run.safetensors")

@@ -224,10 +224,8 @@ class Weights:
         """The shape and the dtype of every slot and number that a rule keeps for a weight."""
         optimizer, found = rule.optimizer, {}
         for name in (*optimizer.slots, *rule.kept):
-            own, real = name not in rule.kept, False
-            if own:
-                real = optimizer.is_real(name)
-            kept: Any = compute_dtype(dtype) if real else slot_dtype(dtype)
+            own = name not in rule.kept
+            kept: Any = compute_dtype(dtype) if own and optimizer.is_real(name) else slot_dtype(dtype)
             found[name] = optimizer.slot_shape(name, shape) if own else shape, kept
         return found | {name: ((), np.dtype(np.float64)) for name in optimizer.numbers}
 

@@ -29,7 +29,7 @@ from updaters.checkpoint.replacing import replacing
 KEY = "updaters"
 """Under which the text stands in the header's metadata."""
 
-PIECE = 1 << 24
+PIECE = 1 << 22
 """Bytes that are on their way at a time."""
 
 CODES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64", "complex64": "F32", "complex128": "F64"}
@@ -123,7 +123,11 @@ def _pieces(array: Array) -> Iterator[memoryview]:
     """The bytes of an array in C order."""
     if array.flags.c_contiguous:
         array = array.reshape(-1)
-    rows = max(1, PIECE * len(array) // max(1, array.nbytes))
+    rows = PIECE * len(array) // max(1, array.nbytes)
+    if not rows:
+        for row in array:
+            yield from _pieces(row)
+        return
     for start in range(0, len(array), rows):
         piece = array[start : start + rows]
         piece = piece if isinstance(piece, np.ndarray) else piece.get()
