@@ -7,8 +7,6 @@ README.md beside this file says what the rows mean. Goals are reported and never
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -18,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cpu import RULE, Goal, Options, Peer, Result, Verdict, aligned, machine, peer, resident_growth, resnet50, summary, timed
+from cpu import Goal, Options, Peer, Result, Verdict, aligned, command_line, peer, resident_growth, resnet50, run_cases, timed
 
 import updaters as up
 
@@ -121,27 +119,12 @@ CASES: dict[str, Callable[[Path, Options], Result]] = {
 
 def main() -> None:
     """Run the cases that were asked for, and print them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="5 rounds")
-    parser.add_argument("--rounds", type=int, default=0, metavar="N", help="quiet rounds to measure (20 unless given)")
-    parser.add_argument("--only", action="append", choices=CASES, metavar="NAME", help=f"{', '.join(CASES)}; may be repeated")
+    parser = command_line(__doc__, CASES, 20)
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where files are written (a temporary folder unless given)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement there")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-        folder = Path(name)
-        options = Options(arguments.rounds or (5 if arguments.quick else 20), 0)
-        on = machine()
-        print(RULE)
-        results = {}
-        for name in arguments.only or CASES:
-            result = results[name] = CASES[name](folder, options)
-            print(f"\n## {result.title}\n\n{', '.join(f'{what} {which}' for what, which in on.items())}\n")
-            print(f"{result.table}\n\n{result.note}", flush=True)
-        print(f"\n## goals\n\n{summary(results)}")
-    if arguments.json:
-        cases = {name: result.raw for name, result in results.items()}
-        arguments.json.write_text(json.dumps({"machine": on, "cases": cases}, indent=1))
+        cases = {case: partial(run_there, Path(name)) for case, run_there in CASES.items()}
+        run_cases(cases, arguments, Options(arguments.rounds or (5 if arguments.quick else 20), 0))
 
 
 if __name__ == "__main__":

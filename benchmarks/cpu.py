@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module, metadata
@@ -609,26 +609,35 @@ def summary(results: Mapping[str, Result]) -> str:
     return aligned(rows)
 
 
-def main() -> None:
-    """Run the cases that were asked for, and print them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="5 rounds and 3 fresh processes")
-    parser.add_argument("--rounds", type=int, default=0, metavar="N", help="quiet rounds to measure (default 30)")
-    parser.add_argument("--only", action="append", choices=CASES, metavar="NAME", help=f"{', '.join(CASES)}; may be repeated")
+def command_line(doc: str | None, cases: Iterable[str], rounds: int, quick: str = "5 rounds") -> argparse.ArgumentParser:
+    """What a script with cases of these names may be asked for."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0] if doc else None)
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--rounds", type=int, default=0, metavar="N", help=f"quiet rounds to measure ({rounds} unless given)")
+    parser.add_argument("--only", action="append", choices=cases, metavar="NAME", help=f"{', '.join(cases)}; may be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement there")
-    arguments = parser.parse_args()
-    options = Options(arguments.rounds or (5 if arguments.quick else 30), 3 if arguments.quick else 7)
+    return parser
+
+
+def run_cases(cases: Mapping[str, Callable[[Options], Result]], arguments: argparse.Namespace, options: Options) -> None:
+    """Run the cases that were asked for, and print them."""
     on = machine()
     print(RULE)
     results = {}
-    for name in arguments.only or CASES:
-        result = results[name] = CASES[name](options)
+    for name in arguments.only or cases:
+        result = results[name] = cases[name](options)
         print(f"\n## {result.title}\n\n{', '.join(f'{what} {which}' for what, which in on.items())}\n")
         print(f"{result.table}\n\n{result.note}", flush=True)
     print(f"\n## goals\n\n{summary(results)}")
     if arguments.json:
-        cases = {name: result.raw for name, result in results.items()}
-        arguments.json.write_text(json.dumps({"machine": on, "cases": cases}, indent=1))
+        raw = {name: result.raw for name, result in results.items()}
+        arguments.json.write_text(json.dumps({"machine": on, "cases": raw}, indent=1))
+
+
+def main() -> None:
+    """Run the cases that were asked for, and print them."""
+    arguments = command_line(__doc__, CASES, 30, "5 rounds and 3 fresh processes").parse_args()
+    run_cases(CASES, arguments, Options(arguments.rounds or (5 if arguments.quick else 30), 3 if arguments.quick else 7))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,10 @@ README.md beside this file says what the rows mean. Goals are reported and never
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from itertools import chain, cycle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +19,6 @@ from cpu import (
     LR,
     NUMBA,
     NUMPY,
-    RULE,
     Arrays,
     Goal,
     Maker,
@@ -30,12 +26,12 @@ from cpu import (
     Peer,
     Result,
     Timed,
+    command_line,
     copies,
-    machine,
     move,
     peer,
     resnet50,
-    summary,
+    run_cases,
     timed,
 )
 
@@ -184,24 +180,8 @@ CASES: dict[str, Callable[[Options], Result]] = {
 
 def main() -> None:
     """Run the cases that were asked for, and print them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="5 rounds")
-    parser.add_argument("--rounds", type=int, default=0, metavar="N", help="quiet rounds to measure (20 unless given)")
-    parser.add_argument("--only", action="append", choices=CASES, metavar="NAME", help=f"{', '.join(CASES)}; may be repeated")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement there")
-    arguments = parser.parse_args()
-    options = Options(arguments.rounds or (5 if arguments.quick else 20), 0)
-    on = machine()
-    print(RULE)
-    results = {}
-    for name in arguments.only or CASES:
-        result = results[name] = CASES[name](options)
-        print(f"\n## {result.title}\n\n{', '.join(f'{what} {which}' for what, which in on.items())}\n")
-        print(f"{result.table}\n\n{result.note}", flush=True)
-    print(f"\n## goals\n\n{summary(results)}")
-    if arguments.json:
-        cases = {name: result.raw for name, result in results.items()}
-        arguments.json.write_text(json.dumps({"machine": on, "cases": cases}, indent=1))
+    arguments = command_line(__doc__, CASES, 20).parse_args()
+    run_cases(CASES, arguments, Options(arguments.rounds or (5 if arguments.quick else 20), 0))
 
 
 if __name__ == "__main__":

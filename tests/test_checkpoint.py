@@ -6,6 +6,7 @@ import copy
 import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,7 @@ INDICES = [
 
 @pytest.mark.parametrize("by", ["file", "dictionary"])
 def test_indices_come_back_as_they_were(by: str, tmp_path: Path) -> None:
-    make = lambda: up.get_updater(up.SGD(0.1, momentum=0.9), backend="numpy")  # noqa: E731
+    make = partial(up.get_updater, up.SGD(0.1, momentum=0.9), backend="numpy")
     update, weights = make(), {index: np.full(2, float(place)) for place, index in enumerate(INDICES)}
     update.step({index: draw(index, (2,), float) for index in weights}, weights)
     again, others = make(), alike(weights)
@@ -238,7 +239,7 @@ def test_indices_come_back_as_they_were(by: str, tmp_path: Path) -> None:
 
 
 def test_weights_in_a_sequence_are_saved_by_their_places(tmp_path: Path) -> None:
-    make = lambda: up.get_updater(up.SGD(0.1, momentum=0.9), backend="numpy")  # noqa: E731
+    make = partial(up.get_updater, up.SGD(0.1, momentum=0.9), backend="numpy")
     update, weights, others = make(), [np.ones(2), np.ones((2, 2))], [np.zeros(2), np.zeros((2, 2))]
     update.step([np.ones(2), np.ones((2, 2))], weights)
     update.save(tmp_path / "run.safetensors", weights=weights)
@@ -277,7 +278,7 @@ def test_a_run_goes_on_from_one_device_to_another(
 
 
 def test_an_average_is_evaluated_on_the_device_right_after_loading(cupy: Any, tmp_path: Path) -> None:
-    make = lambda: up.get_updater(up.SGD(0.1), average=up.Average(0.5))  # noqa: E731
+    make = partial(up.get_updater, up.SGD(0.1), average=up.Average(0.5))
     update, weights = make(), there(cupy, hosts(["bfloat16", "float64"]), other=1)
     for iteration in (1, 2):
         device_step(cupy, update, weights, iteration)

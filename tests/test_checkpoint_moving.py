@@ -291,6 +291,20 @@ def test_the_clock_of_ones_own_goes_on_with_what_was_held(tmp_path: Path) -> Non
         assert [bits(update.state_dict()) for update in parts[1:]] == [bits(update.state_dict()) for update in whole[1:]], stop
 
 
+@attrs.define
+class Hours(up.OptimizationState):
+    """A clock that counts something more, for its user alone."""
+
+    hours: int = 0
+
+
+def test_a_clock_of_a_class_of_ones_own_goes_on_but_for_what_that_adds() -> None:
+    state, others = Hours(iteration=3, hours=7), Hours(hours=1)
+    update = up.get_updater(up.SGD(0.1), state)
+    up.get_updater(up.SGD(0.1), others).load_state_dict(update.state_dict())
+    assert (others.iteration, others.hours) == (3, 1)
+
+
 def test_an_updaters_own_clock_goes_on_and_stays_its_own(tmp_path: Path) -> None:
     update, weights = get_updater(up.SGD(0.1)), two()
     for iteration in (1, 2, 3):
@@ -361,7 +375,7 @@ def test_a_weight_is_evaluated_right_after_loading(name: str, freeze: str | None
 
 
 def test_weights_that_stood_still_are_known_after_loading() -> None:
-    make = lambda: get_updater(up.SGD(0.1), overrides={"a": up.FROZEN})  # noqa: E731
+    make = partial(get_updater, up.SGD(0.1), overrides={"a": up.FROZEN})
     update, weights = make(), two()
     step(update, weights, 1)
     again = make()
@@ -374,7 +388,7 @@ def test_weights_that_stood_still_are_known_after_loading() -> None:
 @pytest.mark.parametrize("calls", [1, 2])
 @pytest.mark.parametrize("alone", [False, True])
 def test_what_is_accumulated_can_be_flushed_right_after_loading(calls: int, alone: bool, tmp_path: Path) -> None:
-    make = lambda: get_updater(up.Adam(0.1), accumulate=3)  # noqa: E731
+    make = partial(get_updater, up.Adam(0.1), accumulate=3)
     update, weights, others = make(), two(), two()
     for iteration in range(1, 4 + calls):
         if alone:
@@ -410,7 +424,7 @@ def test_another_optimizer_takes_its_place_right_after_loading() -> None:
 
 
 def test_a_frozen_weight_goes_on_from_what_was_loaded_for_it() -> None:
-    make = lambda: get_updater(up.Adam(0.1), average=up.Average(0.5))  # noqa: E731
+    make = partial(get_updater, up.Adam(0.1), average=up.Average(0.5))
     update, weights = make(), two()
     step(update, weights, 1)
     update.override("a", up.FROZEN)
@@ -435,7 +449,7 @@ SCALES = [
 
 @pytest.mark.parametrize("scale", SCALES, ids=lambda scale: type(scale).__name__)
 def test_a_loss_scale_is_where_it_was_right_after_loading(scale: Any) -> None:
-    make = lambda: get_updater(up.SGD(0.1), loss_scale=scale)  # noqa: E731
+    make = partial(get_updater, up.SGD(0.1), loss_scale=scale)
     update, weights = make(), two()
     for grad in (1.0, np.inf, 2.0, 3.0, np.inf, np.inf, 4.0):
         update.step({index: np.full(w.shape, grad) for index, w in weights.items()}, weights)

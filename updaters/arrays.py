@@ -162,3 +162,8 @@ def _check_array(array: Array, what: str, name: object) -> Array:
 def device(array: Array) -> str:
     """Where an array is: `"cpu"`, or `"cuda:0"` and so on."""
     return "cpu" if isinstance(array, np.ndarray) else f"cuda:{array.device.id}"
+
+
+def to_host(array: Array) -> Array:
+    """The array itself where it is NumPy's, and a copy of CuPy's in the host's memory, in the same order."""
+    return array if isinstance(array, np.ndarray) else array.get(order="A")

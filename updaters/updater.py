@@ -15,7 +15,7 @@ from updaters import backends
 from updaters.arrays import Array, check_weight
 from updaters.checkpoint import files, replacing
 from updaters.checkpoint.background import Background
-from updaters.checkpoint.contents import Contents, Kept, clock_of, read_text
+from updaters.checkpoint.contents import Contents, Kept, read_text
 from updaters.checkpoint.described import described, moving, remembered
 from updaters.checkpoint.restoring import LoadReport, restore
 from updaters.checks import POSITIVE, listed, number
@@ -327,7 +327,7 @@ class Updater:
         return Contents(
             described(self.optimizer),
             {place: remembered(one, place) for place, one in moving(self.optimizer)},
-            clock_of(self._state),
+            self._state,
             self._scaling,
             self._calls,
             {index: Kept.of(known) for index, known in self._weights.known.items()},

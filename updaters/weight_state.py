@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import attrs
 import numpy as np
 
-from updaters.arrays import Array, device
+from updaters.arrays import Array, device, to_host
 from updaters.backends import Backend, Bound, load
 from updaters.checks import integer
 
@@ -121,7 +121,7 @@ class WeightState:
         return f"WeightState({self.index!r}, arrays={{{arrays}}}, scalars={self._scalars}, count={self.count})"
 
     def __getstate__(self) -> tuple[Any, ...]:
-        arrays = {name: array if isinstance(array, np.ndarray) else array.get(order="A") for name, array in self.arrays.items()}
+        arrays = {name: to_host(array) for name, array in self.arrays.items()}
         return self.index, self.shape, self.dtype, self.device, arrays, self._scalars, self.count, self.gathered, self.waiting
 
     def __setstate__(self, values: tuple[Any, ...]) -> None:

@@ -1,23 +1,21 @@
 """Run PyTorch's parameter groups, clips and loss scaler, and store the weights they give, for tests to compare with.
 
-    python tests/golden/make_groups.py            writes torch_groups.json next to this file
-    python tests/golden/make_groups.py --check    runs all again and compares: exit status 1 where anything differs
+    python -m tests.golden.make_groups            writes torch_groups.json next to this file
+    python -m tests.golden.make_groups --check    runs all again and compares: exit status 1 where anything differs
 
-It needs PyTorch and nothing of this repository. Weights and gradients are those of inputs.npz, which `make.py` draws; all is
+It needs PyTorch and nothing of this library. Weights and gradients are those of inputs.npz, which `make.py` draws; all is
 float64, on a CPU. A group names its weights, so that its `params` are patterns of ours as they stand. In updates that overflow the
 first gradient has an infinite element.
 """
 
-import argparse
-import json
 import math
-import sys
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-HERE = Path(__file__).parent
+from tests.golden.of_torch import HERE, text, write_or_check
+
 FILE = HERE / "torch_groups.json"
 COUNT = 45
 RECORDED = (2, 45)
@@ -122,25 +120,5 @@ def run(case: dict[str, Any], data: Any) -> dict[str, Any]:
     return {"weights": recorded} | ({"scales": scales} if scales else {})
 
 
-def text() -> str:
-    """The JSON, with one case in each line."""
-    import torch
-
-    with np.load(HERE / "inputs.npz") as stored:
-        data = {name: stored[name] for name in stored.files}
-    lines = ",\n".join(f"    {json.dumps(case | run(case, data))}" for case in CASES)
-    return f'{{\n  "versions": {{"torch": "{torch.__version__}"}},\n  "cases": [\n{lines}\n  ]\n}}\n'
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true")
-    made = text()
-    if not parser.parse_args().check:
-        FILE.write_text(made, encoding="utf-8")
-        return 0
-    return int(made != FILE.read_text(encoding="utf-8"))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    write_or_check(__doc__, FILE, partial(text, CASES, run))

@@ -1,24 +1,22 @@
 """Run PyTorch's optimizers half of the way, and store what they keep then, with the weights there and at the end.
 
-    python tests/golden/make_torch_states.py            writes torch_states.json next to this file
-    python tests/golden/make_torch_states.py --check    runs all again and compares: exit status 1 where anything differs
+    python -m tests.golden.make_torch_states            writes torch_states.json next to this file
+    python -m tests.golden.make_torch_states --check    runs all again and compares: exit status 1 where anything differs
 
-It needs PyTorch and nothing of this repository. Weights and gradients are those of inputs.npz, which `make.py` draws; all is
+It needs PyTorch and nothing of this library. Weights and gradients are those of inputs.npz, which `make.py` draws; all is
 float64, on a CPU, and Muon's matrices are not rounded to bfloat16. Where a learning rate is changed, it is so after the first half,
 before the dictionary is taken.
 """
 
-import argparse
-import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-HERE = Path(__file__).parent
+from tests.golden.of_torch import HERE, text, write_or_check
+
 FILE = HERE / "torch_states.json"
 HALF = 5
 WEIGHTS = ["vector", "matrix", "scalar", "complex"]
@@ -140,25 +138,5 @@ def run(case: dict[str, Any], data: Any) -> dict[str, Any]:
     return {"state": state, "param_groups": kept["param_groups"], "half": half, "whole": whole}
 
 
-def text() -> str:
-    """The JSON, with one case in each line."""
-    import torch
-
-    with np.load(HERE / "inputs.npz") as stored:
-        data = {name: stored[name] for name in stored.files}
-    lines = ",\n".join(f"    {json.dumps(case | run(case, data))}" for case in CASES)
-    return f'{{\n  "versions": {{"torch": "{torch.__version__}"}},\n  "cases": [\n{lines}\n  ]\n}}\n'
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true")
-    made = text()
-    if not parser.parse_args().check:
-        FILE.write_text(made, encoding="utf-8")
-        return 0
-    return int(made != FILE.read_text(encoding="utf-8"))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    write_or_check(__doc__, FILE, partial(text, CASES, run))

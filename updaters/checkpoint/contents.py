@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import attrs
 import numpy as np
 
-from updaters.arrays import Array, library, real_dtype
+from updaters.arrays import Array, library, real_dtype, to_host
 from updaters.checkpoint.data import (
     as_count,
     from_data,
@@ -75,7 +75,7 @@ class InMemory:
 
     def view(self) -> Array:
         """The array as files have it, on the host."""
-        array = self._array if isinstance(self._array, np.ndarray) else self._array.get(order="A")
+        array = to_host(self._array)
         if array.dtype.kind == "c":
             return np.require(array, requirements="C")[..., np.newaxis].view(real_dtype(array.dtype))
         return array
@@ -83,7 +83,8 @@ class InMemory:
 
 def on_host(array: Array) -> Array:
     """A copy of an array in the host's memory, in the machine's byte order."""
-    host = array.copy(order="K") if isinstance(array, np.ndarray) else array.get(order="A")
+    host = to_host(array)
+    host = host.copy(order="K") if host is array else host
     return host if host.dtype.isnative else host.astype(host.dtype.newbyteorder("="))
 
 
@@ -166,7 +167,7 @@ class Contents:
     Attributes:
         optimizer: its optimizer, as `described` has it.
         moving: what schedules and others in it remember, by their places.
-        clock: the clock's counters.
+        clock: the clock.
         loss_scale: what its loss scale keeps.
         calls: the calls of `step` that wait for others.
         kept: what is kept for weights, by index.
@@ -178,7 +179,7 @@ class Contents:
 
     optimizer: Mapping[str, Any]
     moving: Mapping[str, Any]
-    clock: Mapping[str, Any]
+    clock: OptimizationState
     loss_scale: Mapping[str, float]
     calls: int
     kept: Mapping[Index, Kept]
@@ -197,7 +198,7 @@ class Contents:
             "versions": dict(self.versions),
             "optimizer": self.optimizer,
             "moving": {place: to_data(numbers, f"what {place} remembers") for place, numbers in self.moving.items()},
-            "clock": dict(self.clock),
+            "clock": clock_of(self.clock),
             "loss_scale": numbers_to_data(self.loss_scale),
             "calls": self.calls,
             "kept": [{"index": listed(index), **kept.to_data()} for index, kept in self.kept.items()],
@@ -294,12 +295,10 @@ class Contents:
                 _check_array(source, dtype.removeprefix(">"), f"weight {index!r}")
         if unused:
             raise ValueError(f"array {next(iter(unused))!r} is not named where it should be")
-        clock = get_mapping(data, "clock", "")
-        clock_from(clock)
         return cls(
             get_mapping(data, "optimizer", ""),
             {place: from_data(numbers, place) for place, numbers in get_mapping(data, "moving", "").items()},
-            clock,
+            clock_from(get_mapping(data, "clock", "")),
             numbers_from_data(get_mapping(data, "loss_scale", ""), "loss_scale"),
             get_count(data, "calls", ""),
             kept,
@@ -362,8 +361,8 @@ def clock_from(data: Mapping[str, Any]) -> OptimizationState:
 
 
 def clock_of(state: OptimizationState) -> dict[str, Any]:
-    """A clock's counters, by name."""
-    return {field.name: getattr(state, field.name) for field in attrs.fields(type(state)) if field.init}
+    """A clock's counters, by name; not what a class of one's own adds to them."""
+    return {field.name: getattr(state, field.name) for field in attrs.fields(OptimizationState) if field.init}
 
 
 def check_values(text: str, arrays: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from updaters.arrays import Array, device
 from updaters.backends import load
 from updaters.backends.threads import crew
-from updaters.checkpoint.contents import Contents, Kept, Source, clock_from, clock_of
+from updaters.checkpoint.contents import Contents, Kept, Source, clock_of
 from updaters.checkpoint.described import Difference, described, differences, moving, remembered, unchecked
 from updaters.checkpoint.files import dtype_name, dtype_named
 from updaters.checks import POSITIVE, number
@@ -173,7 +173,7 @@ def restore(
     strict: bool,
     source: str | None,
 ) -> Restored:
-    """Compare what was saved with what is here, and read what is taken. What moves in schedules has moved then, nothing else.
+    """Compare what was saved with what is here, and work out the changes. What moves in schedules has moved then, nothing else.
 
     Raises:
         TypeError, ValueError: weights are not what they may be; or something does not fit, and all is to.
@@ -184,7 +184,7 @@ def restore(
     of_those = {f"{place}.{name}" for place, one in moves.items() for name in remembered(one, place)}
     found: list[Difference | str] = list(differences(contents.optimizer, here, of_those))
 
-    clock = clock_from(contents.clock)
+    clock = attrs.evolve(contents.clock)
     if clock.batch_size != state.batch_size:
         found.append(Difference("clock.batch_size", str(clock.batch_size), str(state.batch_size)))
         clock.batch_size = state.batch_size
